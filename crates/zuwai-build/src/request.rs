@@ -1,0 +1,88 @@
+//! What the user asked for. The program fills this in from its flags; nothing below reads flags, environment or clock.
+
+use std::path::PathBuf;
+
+use zuwai_layer::compression::{Compression, Level};
+use zuwai_oci::platform::Platform;
+use zuwai_oci::reference::Reference;
+use zuwai_oci::registry::RegistryOptions;
+use zuwai_rootfs::isolation::Isolation;
+
+/// One build, as it was asked for.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// Where the Dockerfile comes from.
+    pub dockerfile: DockerfileSource,
+    /// The directory that COPY and ADD read; `None` for a build without a context.
+    pub context: Option<PathBuf>,
+    /// The stage to build, by name or number; the last one if `None`.
+    pub target: Option<String>,
+    /// `--build-arg` in order; the last of a name wins. A name without a value and without such an environment
+    /// variable does not appear.
+    pub build_args: Vec<(String, String)>,
+    /// `--label` in order, set on the final image.
+    pub labels: Vec<(String, String)>,
+    /// The platform to build for; the host's if `None`.
+    pub platform: Option<Platform>,
+    /// The platform this program runs on.
+    pub host_platform: Platform,
+    /// Where RUN runs.
+    pub isolation: Isolation,
+    /// Builds in place although this does not look like a container.
+    pub force: bool,
+    /// Directory for everything a build keeps on disk; made if missing.
+    pub root_dir: PathBuf,
+    /// The image's time stamps, in seconds since 1970.
+    pub created: i64,
+    /// How new layers are compressed.
+    pub compression: Compression,
+    /// How hard new layers are compressed.
+    pub level: Level,
+    /// Which paths besides mount points are kept out of snapshots (`--ignore-path`).
+    pub ignore_paths: Vec<PathBuf>,
+    /// How registries are reached.
+    pub registry: RegistryOptions,
+    /// What happens with the image.
+    pub outputs: Outputs,
+    /// The number of threads for compression and scanning.
+    pub threads: usize,
+    /// `RUN` environment that comes from the builder's own: proxies.
+    pub proxy_env: Vec<(String, String)>,
+}
+
+/// Where a Dockerfile's text is.
+#[derive(Debug)]
+pub enum DockerfileSource {
+    /// A file on disk.
+    Path(PathBuf),
+    /// Text that was read already (standard input), with the name that errors give it.
+    Text {
+        /// What errors call it.
+        name: String,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Where the finished image goes. Several may be set.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Registries to push to, in order.
+    pub push: Vec<Reference>,
+    /// A docker archive (`docker save`) to write.
+    pub docker_archive: Option<PathBuf>,
+    /// An OCI archive (a tar of a layout) to write.
+    pub oci_archive: Option<PathBuf>,
+    /// An OCI layout directory to write.
+    pub oci_layout: Option<PathBuf>,
+    /// Names the image has in archives and layouts that are not pushed.
+    pub names: Vec<Reference>,
+    /// File that gets the manifest's digest.
+    pub digest_file: Option<PathBuf>,
+    /// File that gets a line `NAME@DIGEST` for each destination.
+    pub image_name_with_digest_file: Option<PathBuf>,
+    /// File that gets a line `NAME:TAG@DIGEST` for each destination.
+    pub image_name_tag_with_digest_file: Option<PathBuf>,
+    /// Checks before the build that the destinations take a push.
+    pub check_push_permission: bool,
+}
