@@ -1,1 +1,22 @@
-//! placeholder
+//! Real parts for Zuwai's tests: registries, a BuildKit to compare with, base images, podman, and a comparer of images.
+//!
+//! Nothing here imitates: a registry is Debian's `docker-registry`, the oracle is the Docker Engine's BuildKit, a container is
+//! podman's. Everything listens on 127.0.0.1, lives in a folder of its own, and ends with the test process that started it. The
+//! comparer shares no code with the crates under test, so that a mistake of theirs is not repeated here.
+//!
+//! This crate is for tests only: a part that cannot be had panics with what is missing. A test asks [`need::needs`] first, which
+//! says on the terminal why a test is skipped, or fails it where `ZUWAI_TEST_REQUIRE_ALL=1` says that nothing may be skipped.
+//!
+//! Reading order: [`need`], [`command`], [`server`], [`certificates`], [`registry`], [`token`].
+
+// Tests stop at the first thing that is not as it should be; their files are their own and small.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]
+
+pub mod certificates;
+pub mod command;
+pub mod need;
+pub mod registry;
+pub mod server;
+pub mod token;
+
+pub use registry::{Registry, RegistryOptions};

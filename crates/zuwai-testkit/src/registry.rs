@@ -1,0 +1,283 @@
+//! Debian's `docker-registry` (distribution 2.8) on a free port of 127.0.0.1.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::certificates::Certificates;
+use crate::command::must;
+use crate::server::Server;
+use crate::token::TokenServer;
+
+/// How a registry is to be.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryOptions {
+    tls: bool,
+    authentication: Authentication,
+    read_only: bool,
+    mirror_of: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Authentication {
+    #[default]
+    None,
+    Basic,
+    Token,
+}
+
+/// The user that registries with authentication know.
+pub const USER: &str = "user";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "pass word:with/odd+characters";
+
+impl RegistryOptions {
+    /// Plain HTTP for everybody.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// HTTPS with an authority of its own ([`Registry::authority`]).
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Basic authentication of [`USER`] with [`PASSWORD`]; nothing for anybody else.
+    #[must_use]
+    pub fn basic(mut self) -> Self {
+        self.authentication = Authentication::Basic;
+        self
+    }
+
+    /// Bearer tokens from a [`TokenServer`]: anybody may pull, [`USER`] with [`PASSWORD`] may push.
+    #[must_use]
+    pub fn token(mut self) -> Self {
+        self.authentication = Authentication::Token;
+        self
+    }
+
+    /// Uploads are refused.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// A pull-through cache of the registry at this URL.
+    #[must_use]
+    pub fn mirror_of(mut self, url: &str) -> Self {
+        self.mirror_of = Some(url.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Panics
+    /// If `docker-registry` does not start, with what it said.
+    #[must_use]
+    pub fn start(self) -> Registry {
+        Registry::start(&self)
+    }
+}
+
+/// A running registry; it and all that was pushed to it are gone when it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    address: SocketAddr,
+    certificates: Option<Certificates>,
+    token: Option<TokenServer>,
+    // Before the folder, so that the server ends before its files go.
+    server: Server,
+    dir: TempDir,
+}
+
+impl Registry {
+    /// A registry that speaks plain HTTP and lets everybody in.
+    #[must_use]
+    pub fn plain() -> Self {
+        RegistryOptions::plain().start()
+    }
+
+    fn start(options: &RegistryOptions) -> Self {
+        let dir = tempfile::Builder::new().prefix("zuwai-registry-").tempdir().unwrap();
+        let certificates = options.tls.then(|| Certificates::make(dir.path()));
+        let token = matches!(options.authentication, Authentication::Token).then(TokenServer::start);
+        let file = dir.path().join("registry.yml");
+        let text = configuration(options, dir.path(), certificates.as_ref(), token.as_ref());
+        std::fs::write(&file, text).unwrap();
+        let arguments = ["serve".to_owned(), file.display().to_string()];
+        let mut server = Server::start("docker-registry", &arguments, dir.path(), |command| {
+            command.env("OTEL_TRACES_EXPORTER", "none");
+        });
+        // It is told port 0 and says in its log which one it got: no other process can take it in between.
+        let address = server.wait_until(Duration::from_secs(20), |server| listening(&server.stderr()));
+        Self { address, certificates, token, server, dir }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://` with TLS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// `127.0.0.1:PORT/NAME`.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// The certificate of the authority that signed this registry's, if it speaks TLS.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Path> {
+        self.certificates.as_ref().map(|certificates| certificates.authority.as_path())
+    }
+
+    /// The token server in front of it, if it has one.
+    #[must_use]
+    pub fn token_server(&self) -> Option<&TokenServer> {
+        self.token.as_ref()
+    }
+
+    /// The requests so far, one line each, as in a web server's combined log.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        self.server.stdout()
+    }
+
+    /// The requests so far as `METHOD PATH STATUS`, without the query.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.access_log().lines().filter_map(request).collect()
+    }
+
+    /// The registry's own log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.stderr()
+    }
+
+    /// A `DOCKER_CONFIG` folder whose `config.json` holds credentials for this registry.
+    #[must_use]
+    pub fn docker_config(&self, user: &str, password: &str) -> TempDir {
+        use base64::Engine as _;
+        let dir = tempfile::tempdir().unwrap();
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let text = serde_json::json!({"auths": {self.address(): {"auth": auth}}}).to_string();
+        std::fs::write(dir.path().join("config.json"), text).unwrap();
+        dir
+    }
+
+    /// Where its storage is: blobs are at `docker/registry/v2/blobs/sha256/XX/HEX/data`.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("storage")
+    }
+
+    /// Pushes an image that skopeo can read (`oci:DIR:TAG`, `dir:DIR`, `docker-archive:FILE`, ...) as `name`.
+    ///
+    /// # Panics
+    /// If skopeo fails.
+    pub fn push(&self, source: &str, name: &str) {
+        let mut arguments =
+            vec!["copy".to_owned(), "--quiet".to_owned(), "--dest-tls-verify=false".to_owned()];
+        if matches!(self.token, Some(_)) || self.has_basic() {
+            arguments.push(format!("--dest-creds={USER}:{PASSWORD}"));
+        }
+        arguments.extend([source.to_owned(), format!("docker://{}", self.reference(name))]);
+        must("skopeo", &arguments);
+    }
+
+    /// Fetches the image `name` as it is, byte by byte, into a folder in skopeo's `dir:` format.
+    ///
+    /// # Panics
+    /// If skopeo fails.
+    pub fn fetch(&self, name: &str, dir: &Path) {
+        let mut arguments =
+            vec!["copy".to_owned(), "--quiet".to_owned(), "--src-tls-verify=false".to_owned()];
+        if self.has_basic() {
+            arguments.push(format!("--src-creds={USER}:{PASSWORD}"));
+        }
+        arguments.extend([format!("docker://{}", self.reference(name)), format!("dir:{}", dir.display())]);
+        must("skopeo", &arguments);
+    }
+
+    fn has_basic(&self) -> bool {
+        self.dir.path().join("htpasswd").exists()
+    }
+}
+
+fn configuration(
+    options: &RegistryOptions,
+    dir: &Path,
+    certificates: Option<&Certificates>,
+    token: Option<&TokenServer>,
+) -> String {
+    let mut text = String::from("version: 0.1\nlog: {level: info}\n");
+    let read_only = if options.read_only { ", readonly: {enabled: true}" } else { "" };
+    text += &format!(
+        "storage:\n  filesystem: {{rootdirectory: \"{}\"}}\n  delete: {{enabled: true}}\n  maintenance: {{uploadpurging: {{enabled: false}}{read_only}}}\n",
+        dir.join("storage").display()
+    );
+    text += "http:\n  addr: 127.0.0.1:0\n";
+    if let Some(Certificates { certificate, key, .. }) = certificates {
+        text +=
+            &format!("  tls: {{certificate: \"{}\", key: \"{}\"}}\n", certificate.display(), key.display());
+    }
+    match options.authentication {
+        Authentication::None => {}
+        Authentication::Basic => {
+            let file = dir.join("htpasswd");
+            std::fs::write(&file, must("htpasswd", ["-Bbn", "-C", "4", USER, PASSWORD])).unwrap();
+            text += &format!("auth:\n  htpasswd: {{realm: test, path: \"{}\"}}\n", file.display());
+        }
+        Authentication::Token => {
+            let token = token.expect("a token server for token authentication");
+            text += &format!(
+                "auth:\n  token: {{realm: \"{}\", service: {}, issuer: {}, rootcertbundle: \"{}\"}}\n",
+                token.realm(),
+                crate::token::SERVICE,
+                crate::token::ISSUER,
+                token.certificate().display()
+            );
+        }
+    }
+    if let Some(url) = &options.mirror_of {
+        text += &format!("proxy: {{remoteurl: \"{url}\"}}\n");
+    }
+    text
+}
+
+/// The address in `msg="listening on 127.0.0.1:40123, tls"`.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening on ")?;
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
+    rest[..end].parse().ok()
+}
+
+/// `METHOD PATH STATUS` of a line of the combined log.
+fn request(line: &str) -> Option<String> {
+    let mut parts = line.split('"');
+    let mut words = parts.nth(1)?.split(' ');
+    let (method, path) = (words.next()?, words.next()?);
+    let status = parts.next()?.split_whitespace().next()?;
+    let path = path.split('?').next()?;
+    Some(format!("{method} {path} {status}"))
+}
