@@ -12,11 +12,19 @@
 // Tests stop at the first thing that is not as it should be; their files are their own and small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]
 
+pub mod archive;
+pub mod base;
+pub mod cache;
 pub mod certificates;
 pub mod command;
+pub mod compare;
+pub mod image;
+pub mod layout;
 pub mod need;
+pub mod oracle;
 pub mod registry;
 pub mod server;
 pub mod token;
+pub mod tree;
 
 pub use registry::{Registry, RegistryOptions};

@@ -104,7 +104,7 @@ impl Registry {
     }
 
     fn start(options: &RegistryOptions) -> Self {
-        let dir = tempfile::Builder::new().prefix("zuwai-registry-").tempdir().unwrap();
+        let dir = crate::cache::scratch("registry");
         let certificates = options.tls.then(|| Certificates::make(dir.path()));
         let token = matches!(options.authentication, Authentication::Token).then(TokenServer::start);
         let file = dir.path().join("registry.yml");
@@ -178,7 +178,7 @@ impl Registry {
     #[must_use]
     pub fn docker_config(&self, user: &str, password: &str) -> TempDir {
         use base64::Engine as _;
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::cache::scratch("docker-config");
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let text = serde_json::json!({"auths": {self.address(): {"auth": auth}}}).to_string();
         std::fs::write(dir.path().join("config.json"), text).unwrap();

@@ -16,7 +16,7 @@ pub struct Server {
     name: String,
     stdout: PathBuf,
     stderr: PathBuf,
-    grace: Duration,
+    signal: &'static str,
 }
 
 impl Server {
@@ -25,19 +25,38 @@ impl Server {
     /// # Panics
     /// If it cannot be started.
     pub fn start(name: &str, arguments: &[String], dir: &Path, configure: impl FnOnce(&mut Command)) -> Self {
+        Self::start_with(name, arguments, dir, "TERM", configure)
+    }
+
+    /// As [`Server::start`], for a server that does not end when it is asked to.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_to_be_killed(name: &str, arguments: &[String], dir: &Path) -> Self {
+        Self::start_with(name, arguments, dir, "KILL", |_| {})
+    }
+
+    fn start_with(
+        name: &str,
+        arguments: &[String],
+        dir: &Path,
+        signal: &'static str,
+        configure: impl FnOnce(&mut Command),
+    ) -> Self {
         let stdout = dir.join(format!("{name}.out"));
         let stderr = dir.join(format!("{name}.err"));
         // setpriv asks the kernel to send the signal when the thread that started the child is gone; that thread lives as
         // long as the process (see `keeper`).
         let mut command = program("setpriv");
-        command.args(["--pdeathsig", "TERM", "--", name]).args(arguments);
+        command.args(["--pdeathsig", signal, "--", name]).args(arguments);
         command
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&stderr).unwrap())
             .stdin(Stdio::null());
         configure(&mut command);
         let child = keeper(command);
-        Self { child, name: name.to_owned(), stdout, stderr, grace: Duration::from_secs(5) }
+        Self { child, name: name.to_owned(), stdout, stderr, signal }
     }
 
     /// Process id.
@@ -80,9 +99,13 @@ impl Server {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        let _ = program("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
+        let _ = program("kill")
+            .args(["-s", self.signal])
+            .arg(self.child.id().to_string())
+            .stderr(Stdio::null())
+            .status();
         let start = Instant::now();
-        while start.elapsed() < self.grace {
+        while start.elapsed() < Duration::from_secs(5) {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

@@ -38,7 +38,7 @@ impl TokenServer {
     /// If `openssl` fails or no port is free.
     #[must_use]
     pub fn start() -> Self {
-        let dir = Arc::new(tempfile::Builder::new().prefix("zuwai-token-").tempdir().unwrap());
+        let dir = Arc::new(crate::cache::scratch("token"));
         let text = |name: &str| dir.path().join(name).display().to_string();
         let arguments =
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=test-issuer"];

@@ -1,0 +1,100 @@
+//! What tests keep between runs, and the folder that a run has for itself.
+//!
+//! Kept: the oracle's root, base images. They are made once, by whichever test process comes first, in
+//! `ZUWAI_TEST_CACHE`, else `XDG_CACHE_HOME/zuwai-test`, else `/var/tmp/zuwai-test-cache`. Removing the folder is always safe
+//! while no test runs.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// The folder that is kept.
+///
+/// # Panics
+/// If it cannot be made, or belongs to somebody else.
+pub fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let dir = std::env::var_os("ZUWAI_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+            std::env::var_os("XDG_CACHE_HOME").map_or_else(
+                || PathBuf::from("/var/tmp/zuwai-test-cache"),
+                |home| Path::new(&home).join("zuwai-test"),
+            )
+        });
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).unwrap();
+        let (owner, me) =
+            (std::fs::metadata(&dir).unwrap().uid(), std::fs::metadata("/proc/self").unwrap().uid());
+        assert!(owner == me, "{} belongs to user {owner}, not to {me}: set ZUWAI_TEST_CACHE", dir.display());
+        dir
+    })
+}
+
+/// `directory()/name`, made by `make` if it is not there yet. `make` is given a path that does not exist, in the same
+/// folder; what it leaves there (a file or a folder) becomes the entry only when it is whole. Other test processes wait.
+///
+/// # Panics
+/// If `make` does.
+pub fn kept(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let path = directory().join(name);
+    if path.exists() {
+        return path;
+    }
+    let lock = File::create(directory().join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    if !path.exists() {
+        let unfinished = directory().join(format!("{name}.unfinished"));
+        remove(&unfinished);
+        make(&unfinished);
+        std::fs::rename(&unfinished, &path).unwrap();
+    }
+    path
+}
+
+/// The folder of this test process, on a file system that can hold images. Removed by a later run, when this process is gone.
+pub fn run_directory() -> &'static Path {
+    static RUN: OnceLock<(PathBuf, File)> = OnceLock::new();
+    &RUN.get_or_init(|| {
+        let runs = directory().join("runs");
+        std::fs::create_dir_all(&runs).unwrap();
+        sweep(&runs);
+        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&runs).unwrap().keep();
+        let lock = File::create(dir.join("lock")).unwrap();
+        lock.lock().unwrap();
+        (dir, lock)
+    })
+    .0
+}
+
+/// A folder for one test, removed when dropped.
+#[must_use]
+pub fn scratch(prefix: &str) -> TempDir {
+    tempfile::Builder::new().prefix(&format!("{prefix}-")).tempdir_in(run_directory()).unwrap()
+}
+
+/// Removes the folders of runs whose process is gone: nobody holds their lock.
+fn sweep(runs: &Path) {
+    for entry in std::fs::read_dir(runs).unwrap().flatten() {
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
+        let Ok(lock) = File::open(entry.path().join("lock")) else {
+            // Without a lock it is either being made just now, or a rest.
+            if age.is_some_and(|age| age.as_secs() > 600) {
+                remove(&entry.path());
+            }
+            continue;
+        };
+        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            remove(&entry.path());
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+}
