@@ -64,7 +64,8 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let (algorithm, hex) = text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm(text.to_owned()))?;
+        let (algorithm, hex) =
+            text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm(text.to_owned()))?;
         if algorithm != "sha256" {
             return Err(DigestError::Algorithm(algorithm.to_owned()));
         }
@@ -183,7 +184,10 @@ mod tests {
     #[test]
     fn digest_reads_back_what_it_writes() {
         let digest = Digest::of(b"hello");
-        assert_eq!(digest.to_string(), "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+        assert_eq!(
+            digest.to_string(),
+            "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        );
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 

@@ -89,7 +89,11 @@ impl ImagePath {
 
     /// The directories above this path, from the root's first child down; neither the root nor the path itself.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
-        self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| Self(self.0[..end].to_vec()))
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(end, _)| Self(self.0[..end].to_vec()))
     }
 
     /// The components from the root.
@@ -100,7 +104,10 @@ impl ImagePath {
     /// Whether this path is `directory` or lies below it.
     pub fn starts_with(&self, directory: &Self) -> bool {
         directory.is_root()
-            || self.0.strip_prefix(directory.0.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            || self
+                .0
+                .strip_prefix(directory.0.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 
     /// Whether this is the root.
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn parents_come_before_children_and_subtrees_stay_together() {
-        let mut paths = vec![path("a-b"), path("a/c"), path("a"), path("b"), path("a/b/c"), ImagePath::root()];
+        let mut paths = [path("a-b"), path("a/c"), path("a"), path("b"), path("a/b/c"), ImagePath::root()];
         paths.sort();
         let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["/", "/a", "/a/b/c", "/a/c", "/a-b", "/b"]);
