@@ -1,0 +1,38 @@
+//! Images as files: docker archives, OCI layouts, OCI archives. Everything streams; the layers must be in the store.
+
+mod docker;
+mod layout;
+mod tar;
+
+use std::io::{Read, Write};
+
+pub use docker::write_docker_archive;
+pub use layout::{add_to_oci_layout, write_oci_archive, write_oci_layout};
+
+use crate::descriptor::Descriptor;
+use crate::error::OciError;
+use crate::store::Store;
+use tar::TarWriter;
+
+/// Opens a blob that an output needs; it must have the length that its descriptor says.
+fn open_blob(store: &Store, blob: &Descriptor) -> Result<std::fs::File, OciError> {
+    let directory = || store.directory().to_owned();
+    match store.size(&blob.digest) {
+        Some(size) if size == blob.size => store.reader(&blob.digest),
+        Some(actual) => {
+            Err(OciError::StoredSize { digest: blob.digest, store: directory(), expected: blob.size, actual })
+        }
+        None => Err(OciError::MissingBlob { digest: blob.digest, store: directory() }),
+    }
+}
+
+/// Copies a blob into an archive under this name.
+fn append_blob<W: Write>(
+    archive: &mut TarWriter<W>,
+    name: &str,
+    store: &Store,
+    blob: &Descriptor,
+) -> Result<(), OciError> {
+    let file = open_blob(store, blob)?;
+    archive.file(name, blob.size, file.take(blob.size))
+}

@@ -1,0 +1,310 @@
+//! The name of an image: registry, repository, tag and digest.
+//!
+//! The grammar is that of distribution's reference package; the spelling of the full name is go-containerregistry's,
+//! which kaniko logs: `ubuntu` is `index.docker.io/library/ubuntu:latest`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use zuwai_layer::Digest;
+
+/// The registry that names without a host belong to.
+pub const DOCKER_HUB: &str = "index.docker.io";
+/// The tag that a name without tag and digest has.
+pub const DEFAULT_TAG: &str = "latest";
+/// Longest repository name a registry takes.
+const REPOSITORY_LIMIT: usize = 255;
+
+/// A checked image reference. Registry and repository are normalised; a tag, a digest or both may follow.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// Why a text is not an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid image reference {text:?}: {problem}")]
+pub struct ReferenceError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: ReferenceProblem,
+}
+
+/// What is wrong with an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceProblem {
+    /// Nothing is there.
+    #[error("it is empty")]
+    Empty,
+    /// It has a scheme.
+    #[error("it starts with a scheme, write the name without {0:?}")]
+    Scheme(String),
+    /// The host is malformed.
+    #[error("registry {0:?} is not a host name with an optional port")]
+    Registry(String),
+    /// The repository holds capital letters.
+    #[error("repository {0:?} must be lower case")]
+    Capitals(String),
+    /// The repository is malformed.
+    #[error(
+        "repository {0:?} must be components of letters, digits and single separators (. _ __ -), divided by /"
+    )]
+    Repository(String),
+    /// The repository is longer than registries take.
+    #[error("repository name is {0} characters long, at most 255 are allowed")]
+    TooLong(usize),
+    /// The tag is malformed.
+    #[error("tag {0:?} must be 1 to 128 letters, digits, _ . and -, not starting with . or -")]
+    Tag(String),
+    /// The digest is malformed.
+    #[error("{0}")]
+    Digest(zuwai_layer::digest::DigestError),
+}
+
+impl Reference {
+    /// Parses a name as a user writes it. Without tag and digest, the tag is `latest`.
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        Self::parse_parts(text).map_err(|problem| ReferenceError { text: text.to_owned(), problem })
+    }
+
+    fn parse_parts(text: &str) -> Result<Self, ReferenceProblem> {
+        if text.is_empty() {
+            return Err(ReferenceProblem::Empty);
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(ReferenceProblem::Scheme(format!("{scheme}://")));
+        }
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse().map_err(ReferenceProblem::Digest)?)),
+            None => (text, None),
+        };
+        // A colon after the last slash divides off the tag; an earlier one is a port.
+        let last = name.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match name[last..].find(':') {
+            Some(colon) => (&name[..last + colon], Some(&name[last + colon + 1..])),
+            None => (name, None),
+        };
+        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+            return Err(ReferenceProblem::Tag(tag.to_owned()));
+        }
+        let (registry, repository) = match name.split_once('/') {
+            Some((first, rest)) if is_registry_like(first) => (first, rest),
+            _ => (DOCKER_HUB, name),
+        };
+        let (registry, repository) = normalise(registry, repository)?;
+        let tag = match (tag, digest) {
+            (Some(tag), _) => Some(tag.to_owned()),
+            (None, None) => Some(DEFAULT_TAG.to_owned()),
+            (None, Some(_)) => None,
+        };
+        Ok(Self { registry, repository, tag, digest })
+    }
+
+    /// Parses a name that must have no digest and whose tag, if any, is kept as absent: for repositories such as a cache's.
+    pub fn parse_repository(text: &str) -> Result<Self, ReferenceError> {
+        let fail = |problem| ReferenceError { text: text.to_owned(), problem };
+        let reference = Self::parse(text)?;
+        let last = text.rfind('/').map_or(0, |slash| slash + 1);
+        if text[last..].contains([':', '@']) {
+            return Err(fail(ReferenceProblem::Repository(text[last..].to_owned())));
+        }
+        Ok(reference)
+    }
+
+    /// The registry: `index.docker.io`, or a host with an optional port, as written.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository inside the registry, such as `library/ubuntu`.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, if the reference has one.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if the reference has one.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// What to ask the registry for: the digest if there is one, else the tag.
+    pub fn identifier(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.clone(),
+            (None, None) => DEFAULT_TAG.to_owned(),
+        }
+    }
+
+    /// The registry and repository alone: `index.docker.io/library/ubuntu`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The same repository with this tag and no digest.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
+        if !is_tag(tag) {
+            let problem = ReferenceProblem::Tag(tag.to_owned());
+            return Err(ReferenceError { text: format!("{}:{tag}", self.name()), problem });
+        }
+        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
+    /// The same repository with this digest and no tag.
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
+    /// The same repository, tag and this digest beside it.
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
+    /// The name as docker shows it: without Docker Hub's host and `library/`, with tag and digest.
+    pub fn familiar(&self) -> String {
+        self.spelled(&self.familiar_name())
+    }
+
+    /// The name as docker writes it into archives and BuildKit into annotations: `docker.io/library/ubuntu:latest`.
+    pub fn canonical(&self) -> String {
+        match self.registry.as_str() {
+            DOCKER_HUB => self.spelled(&format!("docker.io/{}", self.repository)),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Registry and repository as docker shows them.
+    pub fn familiar_name(&self) -> String {
+        match self.registry.as_str() {
+            DOCKER_HUB => self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned(),
+            _ => self.name(),
+        }
+    }
+
+    fn spelled(&self, name: &str) -> String {
+        let mut text = name.to_owned();
+        if let Some(tag) = &self.tag {
+            text.push(':');
+            text.push_str(tag);
+        }
+        if let Some(digest) = &self.digest {
+            text.push('@');
+            text.push_str(&digest.to_string());
+        }
+        text
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.spelled(&self.name()))
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        Self::parse(text)
+    }
+}
+
+/// Whether the first component of a name is a host: it has a dot or a port, is `localhost`, an IPv6 address, or holds
+/// capitals, which a repository may not.
+fn is_registry_like(first: &str) -> bool {
+    first == "localhost"
+        || first.contains(['.', ':', '['])
+        || first.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn normalise(registry: &str, repository: &str) -> Result<(String, String), ReferenceProblem> {
+    if !is_registry(registry) {
+        return Err(ReferenceProblem::Registry(registry.to_owned()));
+    }
+    if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(ReferenceProblem::Capitals(repository.to_owned()));
+    }
+    if !repository.split('/').all(is_component) {
+        return Err(ReferenceProblem::Repository(repository.to_owned()));
+    }
+    if repository.len() > REPOSITORY_LIMIT {
+        return Err(ReferenceProblem::TooLong(repository.len()));
+    }
+    let hub = registry == DOCKER_HUB || registry == "docker.io";
+    Ok(match hub {
+        true if repository.contains('/') => (DOCKER_HUB.to_owned(), repository.to_owned()),
+        true => (DOCKER_HUB.to_owned(), format!("library/{repository}")),
+        false => (registry.to_owned(), repository.to_owned()),
+    })
+}
+
+/// Whether this is a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+fn is_registry(registry: &str) -> bool {
+    let (host, port) = match registry.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address, None),
+            Some((address, port)) => match port.strip_prefix(':') {
+                Some(port) => (address, Some(port)),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => match registry.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (registry, None),
+        },
+    };
+    let host_fits = match registry.starts_with('[') {
+        true => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        false => host.len() <= 253 && host.split('.').all(is_label),
+    };
+    host_fits && port.is_none_or(|port| !port.starts_with('+') && port.parse::<u16>().is_ok())
+}
+
+fn is_label(label: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !label.is_empty() && label.bytes().all(fits) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(component: &str) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut rest = component.as_bytes();
+    loop {
+        let letters = rest.iter().take_while(|byte| is_letter(byte)).count();
+        if letters == 0 {
+            return false;
+        }
+        rest = &rest[letters..];
+        if rest.is_empty() {
+            return true;
+        }
+        let separators = rest.iter().take_while(|byte| !is_letter(byte)).count();
+        match &rest[..separators] {
+            b"." | b"_" | b"__" => {}
+            dashes if dashes.iter().all(|byte| *byte == b'-') => {}
+            _ => return false,
+        }
+        rest = &rest[separators..];
+    }
+}
+
+/// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
+fn is_tag(tag: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    (1..=128).contains(&tag.len()) && tag.bytes().all(fits) && !tag.starts_with(['.', '-'])
+}

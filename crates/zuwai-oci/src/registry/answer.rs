@@ -1,0 +1,227 @@
+//! Refusals into errors: what the registry said, in its own words, and what kind of refusal it is.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+
+use crate::error::{Answer, FormatError, OciError, RegistryMessage, Request};
+
+/// Most of an error's body that is read.
+const BODY_LIMIT: u64 = 64 << 10;
+/// Most messages that are kept, and the longest text of one.
+const MESSAGE_LIMIT: usize = 8;
+const TEXT_LIMIT: usize = 300;
+
+/// What was asked for, which decides what a 404 means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A manifest.
+    Manifest,
+    /// A blob.
+    Blob,
+    /// To begin, carry on or end an upload.
+    Upload,
+}
+
+/// Reads a small body; one longer than `limit` is an error.
+pub(crate) async fn read_body(
+    response: &mut Response,
+    request: &Request,
+    document: &'static str,
+    limit: u64,
+    stall: Duration,
+) -> Result<Vec<u8>, OciError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next_chunk(response, request, stall).await? {
+        if bytes.len() as u64 + chunk.len() as u64 > limit {
+            let source = FormatError::TooLarge { document, limit };
+            return Err(OciError::Document { request: request.clone(), source });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// The next piece of a body, which must come before the time is over.
+pub(crate) async fn next_chunk(
+    response: &mut Response,
+    request: &Request,
+    stall: Duration,
+) -> Result<Option<Bytes>, OciError> {
+    match tokio::time::timeout(stall, response.chunk()).await {
+        Ok(Ok(chunk)) => Ok(chunk),
+        Ok(Err(error)) => Err(transport_error(request, error)),
+        Err(_) => Err(OciError::Timeout { request: request.clone(), seconds: stall.as_secs() }),
+    }
+}
+
+/// The error that a refusal is.
+pub(crate) async fn refusal(
+    mut response: Response,
+    request: &Request,
+    wanted: Wanted,
+    with_credentials: bool,
+    stall: Duration,
+) -> OciError {
+    let status = response.status();
+    // An error's body is for the message only: whatever came of it will do.
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = next_chunk(&mut response, request, stall).await {
+        body.extend_from_slice(&chunk);
+        if body.len() as u64 > BODY_LIMIT {
+            break;
+        }
+    }
+    let answer = Answer { status: status.as_u16(), messages: messages(&body) };
+    classify(status, answer, request.clone(), wanted, with_credentials)
+}
+
+fn classify(
+    status: StatusCode,
+    answer: Answer,
+    request: Request,
+    wanted: Wanted,
+    with_credentials: bool,
+) -> OciError {
+    match status {
+        StatusCode::UNAUTHORIZED if answer.has_code("DENIED") => {
+            OciError::Denied { request, answer, with_credentials }
+        }
+        StatusCode::UNAUTHORIZED => OciError::Unauthorized { request, answer, with_credentials },
+        StatusCode::FORBIDDEN => OciError::Denied { request, answer, with_credentials },
+        StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => OciError::NameUnknown { request, answer },
+        StatusCode::NOT_FOUND => match wanted {
+            Wanted::Manifest => OciError::ManifestUnknown { request, answer },
+            Wanted::Blob => OciError::BlobUnknown { request, answer },
+            Wanted::Upload => OciError::NameUnknown { request, answer },
+        },
+        _ => OciError::Refused { request, answer },
+    }
+}
+
+/// The registry's words: the distribution spec's form, else what other servers write, else the text itself.
+fn messages(body: &[u8]) -> Vec<RegistryMessage> {
+    let text_of = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => clean(text),
+        _ => String::new(),
+    };
+    let found: Vec<RegistryMessage> = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(fields)) => match fields.get("errors") {
+            Some(Value::Array(errors)) => errors
+                .iter()
+                .map(|error| match error {
+                    Value::String(text) => RegistryMessage { code: String::new(), message: clean(text) },
+                    error => RegistryMessage {
+                        code: text_of(error.get("code")),
+                        message: text_of(error.get("message")),
+                    },
+                })
+                .collect(),
+            _ => ["message", "error_description", "error", "details", "detail"]
+                .iter()
+                .map(|field| text_of(fields.get(*field)))
+                .filter(|message| !message.is_empty())
+                .take(1)
+                .map(|message| RegistryMessage { code: String::new(), message })
+                .collect(),
+        },
+        Ok(Value::String(text)) => vec![RegistryMessage { code: String::new(), message: clean(&text) }],
+        _ => {
+            let text = String::from_utf8_lossy(body);
+            let shown = if text.trim_start().starts_with('<') { title(&text) } else { clean(&text) };
+            vec![RegistryMessage { code: String::new(), message: shown }]
+        }
+    };
+    let said = |message: &RegistryMessage| !message.code.is_empty() || !message.message.is_empty();
+    found.into_iter().filter(said).take(MESSAGE_LIMIT).collect()
+}
+
+/// A proxy's error page says what it means in its title.
+fn title(page: &str) -> String {
+    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    title.map(|(title, _)| clean(title)).unwrap_or_default()
+}
+
+/// One line without control characters, not too long: the text is a stranger's.
+fn clean(text: &str) -> String {
+    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TEXT_LIMIT).collect()
+}
+
+/// The error that a failed exchange is. The URL is left out: it may hold signatures.
+pub(crate) fn transport_error(request: &Request, error: reqwest::Error) -> OciError {
+    let request = request.clone();
+    let source = error.without_url();
+    match tls_cause(&source) {
+        Some(rustls::Error::InvalidCertificate(_)) => OciError::Certificate { request, source },
+        // What a plain HTTP server answers to a TLS greeting is no TLS record.
+        Some(rustls::Error::InvalidMessage(_)) if source.is_connect() => {
+            OciError::PlainHttp { request, source }
+        }
+        _ if source.is_connect() => OciError::Connect { request, source },
+        _ => OciError::Transport { request, source },
+    }
+}
+
+/// The TLS error beneath, if that is what it is. I/O errors hold theirs beside the chain of sources.
+fn tls_cause(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        if let Some(held) = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(tls) = held.downcast_ref::<rustls::Error>()
+        {
+            return Some(tls);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_all_kinds_of_servers_are_kept() {
+        for (body, expected) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no","detail":{}}]}"#, "HTTP 403: DENIED: no"),
+            (r#"{"errors":[{"code":"A"},{"message":"b"}]}"#, "HTTP 403: A; b"),
+            (r#"{"message":"blocked"}"#, "HTTP 403: blocked"),
+            (r#"{"errors":["odd"]}"#, "HTTP 403: odd"),
+            ("go\naway\u{1b}[31m", "HTTP 403: go away [31m"),
+            ("<html><head><title>403 Forbidden</title></head>", "HTTP 403: 403 Forbidden"),
+            ("", "HTTP 403"),
+            ("[1]", "HTTP 403: [1]"),
+        ] {
+            let answer = Answer { status: 403, messages: messages(body.as_bytes()) };
+            assert_eq!(answer.to_string(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_status_and_code() {
+        let kind = |status: u16, code: &str, wanted| {
+            let message = RegistryMessage { code: code.to_owned(), message: String::new() };
+            let answer = Answer { status, messages: vec![message] };
+            let request = Request { host: "h".to_owned(), action: "a".to_owned() };
+            let status = StatusCode::from_u16(status).unwrap();
+            let shown = format!("{:?}", classify(status, answer, request, wanted, false));
+            shown.split(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(kind(401, "UNAUTHORIZED", Wanted::Manifest), "Unauthorized");
+        assert_eq!(kind(401, "DENIED", Wanted::Manifest), "Denied");
+        assert_eq!(kind(403, "", Wanted::Upload), "Denied");
+        assert_eq!(kind(404, "NAME_UNKNOWN", Wanted::Manifest), "NameUnknown");
+        assert_eq!(kind(404, "MANIFEST_UNKNOWN", Wanted::Manifest), "ManifestUnknown");
+        assert_eq!(kind(404, "", Wanted::Blob), "BlobUnknown");
+        assert_eq!(kind(404, "", Wanted::Upload), "NameUnknown");
+        assert_eq!(kind(500, "UNKNOWN", Wanted::Manifest), "Refused");
+    }
+}

@@ -1,0 +1,41 @@
+//! Names to addresses. `resolv.conf` and `hosts` are read once, when the client is made: later those files may be the
+//! image's. getaddrinfo is not used, because in a static binary it loads libraries from the root it stands in.
+
+use std::net::SocketAddr;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::error::OciError;
+
+/// A resolver whose configuration was read when it was made.
+#[derive(Clone)]
+pub(crate) struct Resolver(TokioResolver);
+
+impl Resolver {
+    /// Reads the machine's configuration. Without one, only the names in `hosts` are known.
+    pub(crate) fn from_system() -> Result<Self, OciError> {
+        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+            tracing::debug!("no name servers: {error}");
+            let none = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+            TokioResolver::builder_with_config(none, TokioRuntimeProvider::default())
+        });
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+        let resolver = builder.build().map_err(|error| OciError::Options(error.to_string()))?;
+        Ok(Self(resolver))
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let found = resolver.lookup_ip(name.as_str()).await?;
+            let addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}

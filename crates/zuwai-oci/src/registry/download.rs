@@ -1,0 +1,313 @@
+//! A blob on its way from a registry to the store, and readers that follow it.
+//!
+//! The network's pieces go through a short channel to a thread that hashes and writes them; readers on other threads
+//! read the same file behind it, so that unpacking overlaps the download without a second copy. Only the end tells
+//! whether the content was right, and readers are told so. Resuming with Range will be made here.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+use zuwai_layer::Digest;
+
+use crate::descriptor::Descriptor;
+use crate::error::{IoContext as _, OciError, Request};
+use crate::reference::Reference;
+use crate::registry::Registry;
+use crate::registry::answer::next_chunk;
+use crate::registry::transport::{api_host, lock};
+use crate::store::{BlobWriter, Store, StoredBlob};
+
+/// Pieces between the network and the disk.
+const PIECES: usize = 16;
+
+/// A download in progress or done. Cheap to clone; every clone is the same download.
+#[derive(Clone)]
+pub struct Download {
+    state: Arc<State>,
+}
+
+/// What a download's task, its waiters and its readers share.
+pub(crate) struct State {
+    digest: Digest,
+    size: u64,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+    done: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The file being written, once there is one.
+    file: Option<Arc<File>>,
+    written: u64,
+    outcome: Option<Result<(), Arc<OciError>>>,
+}
+
+impl State {
+    fn new(blob: &Descriptor) -> Arc<Self> {
+        Arc::new(Self {
+            digest: blob.digest,
+            size: blob.size,
+            progress: Mutex::default(),
+            changed: Condvar::new(),
+            done: watch::Sender::new(false),
+        })
+    }
+
+    /// Shows readers a file and how much of it they may read.
+    fn advance(&self, file: Option<Arc<File>>, written: u64) {
+        let mut progress = lock(&self.progress);
+        if file.is_some() {
+            progress.file = file;
+        }
+        progress.written = written;
+        self.changed.notify_all();
+    }
+
+    /// Sets the outcome, once.
+    fn finish(&self, outcome: Result<(), OciError>) {
+        let mut progress = lock(&self.progress);
+        if progress.outcome.is_none() {
+            progress.outcome = Some(outcome.map_err(Arc::new));
+        }
+        drop(progress);
+        self.changed.notify_all();
+        self.done.send_replace(true);
+    }
+
+    fn outcome(&self) -> Option<Result<(), OciError>> {
+        let outcome = lock(&self.progress).outcome.clone();
+        outcome.map(|outcome| outcome.map_err(OciError::Shared))
+    }
+
+    /// Whether this failed: then a new attempt is not to join it.
+    pub(crate) fn failed(&self) -> bool {
+        matches!(lock(&self.progress).outcome, Some(Err(_)))
+    }
+}
+
+impl Download {
+    pub(crate) fn of(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// The blob's digest.
+    pub fn digest(&self) -> Digest {
+        self.state.digest
+    }
+
+    /// The blob's length.
+    pub fn size(&self) -> u64 {
+        self.state.size
+    }
+
+    /// Waits until the blob is in the store, verified.
+    pub async fn wait(&self) -> Result<(), OciError> {
+        let mut done = self.state.done.subscribe();
+        // The sender lives in the state, which we hold: this cannot fail.
+        let _ = done.wait_for(|done| *done).await;
+        self.state.outcome().unwrap_or(Ok(()))
+    }
+
+    /// The same for a plain thread; must not be called from async code.
+    pub fn wait_blocking(&self) -> Result<(), OciError> {
+        let mut progress = lock(&self.state.progress);
+        loop {
+            if let Some(outcome) = &progress.outcome {
+                return outcome.clone().map_err(OciError::Shared);
+            }
+            progress = self.state.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A reader of the blob from its start, which waits for bytes that have not come yet. It reads to the end only if
+    /// the whole blob came and its digest is right; else the last read fails. Who stops before the end must ask
+    /// [`Download::wait_blocking`]. Blocking: for plain threads only.
+    pub fn reader(&self) -> DownloadReader {
+        DownloadReader { state: self.state.clone(), position: 0 }
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let progress = lock(&self.state.progress);
+        write!(f, "Download({}, {} of {} bytes)", self.state.digest, progress.written, self.state.size)
+    }
+}
+
+/// See [`Download::reader`].
+pub struct DownloadReader {
+    state: Arc<State>,
+    position: u64,
+}
+
+impl Read for DownloadReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let mut progress = lock(&self.state.progress);
+        let (file, available) = loop {
+            if let Some(Err(error)) = &progress.outcome {
+                return Err(io::Error::other(OciError::Shared(error.clone())));
+            }
+            match &progress.file {
+                Some(file) if progress.written > self.position => {
+                    break (file.clone(), progress.written - self.position);
+                }
+                _ if progress.outcome.is_some() => return Ok(0),
+                _ => {}
+            }
+            progress = self.state.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(progress);
+        let length = buffer.len().min(usize::try_from(available).unwrap_or(usize::MAX));
+        let read = file.read_at(&mut buffer[..length], self.position)?;
+        if read == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the blob's file became shorter"));
+        }
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+/// Ends a download whose task ends without having said how, as when the runtime stops.
+struct Abandoned {
+    state: Arc<State>,
+    request: Request,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        let problem = "the download was abandoned".to_owned();
+        self.state.finish(Err(OciError::Answered { request: self.request.clone(), problem }));
+    }
+}
+
+impl Registry {
+    /// Starts to fetch a blob into the store, or joins a download of it that is in progress; one that is in the store
+    /// already is not fetched. Must be called inside a tokio runtime (its handle entered); returns at once.
+    pub fn download(&self, reference: &Reference, blob: &Descriptor, store: &Store) -> Download {
+        let key = (store.directory().to_owned(), blob.digest);
+        let mut downloads = lock(self.downloads());
+        if let Some(state) =
+            downloads.get(&key).and_then(std::sync::Weak::upgrade).filter(|state| !state.failed())
+        {
+            return Download::of(state);
+        }
+        let state = State::new(blob);
+        if store.size(&blob.digest) == Some(blob.size) {
+            state.finish(
+                store.reader(&blob.digest).map(|file| state.advance(Some(Arc::new(file)), blob.size)),
+            );
+            return Download::of(state);
+        }
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull blob {} of {}", blob.digest, reference.repository()),
+        };
+        let guard = Abandoned { state: state.clone(), request: request.clone() };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                downloads.retain(|_, state| state.strong_count() > 0);
+                downloads.insert(key, Arc::downgrade(&state));
+                let (registry, reference, blob, store) =
+                    (self.clone(), reference.clone(), blob.clone(), store.clone());
+                runtime.spawn(async move {
+                    let outcome = registry.fetch(&reference, &blob, &store, &request, &guard.state).await;
+                    guard.state.finish(outcome);
+                });
+            }
+            Err(_) => drop(guard),
+        }
+        Download::of(state)
+    }
+
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        store: &Store,
+        request: &Request,
+        state: &Arc<State>,
+    ) -> Result<(), OciError> {
+        let _permit = permit(self.download_permits(), request).await?;
+        let mut response = self.open_blob(reference, blob, request).await?;
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let writer = store.writer()?;
+        let file = File::open(writer.path()).at("open", writer.path())?;
+        state.advance(Some(Arc::new(file)), 0);
+        let shared = state.clone();
+        let writing = tokio::task::spawn_blocking(move || write(writer, receiver, &shared));
+        let stall = self.options().stall_timeout;
+        let mut received = 0;
+        let outcome = loop {
+            match next_chunk(&mut response, request, stall).await {
+                Ok(Some(piece)) => {
+                    received += piece.len() as u64;
+                    if received > blob.size {
+                        break Err(OciError::TooLong { request: request.clone(), expected: blob.size });
+                    }
+                    // A closed channel means that writing failed: its own error tells why.
+                    if sender.send(piece).await.is_err() {
+                        break Ok(());
+                    }
+                }
+                Ok(None) => break Ok(()),
+                // A connection that closes early is a truncated blob, whatever the HTTP library calls it.
+                Err(OciError::Transport { source, .. }) if source.is_body() || source.is_decode() => {
+                    tracing::debug!("{request}: {source}");
+                    break Ok(());
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        drop(sender);
+        let writer = writing.await.map_err(|error| OciError::Answered {
+            request: request.clone(),
+            problem: format!("the writing thread failed: {error}"),
+        })??;
+        outcome?;
+        if received < blob.size {
+            return Err(OciError::Truncated { request: request.clone(), expected: blob.size, received });
+        }
+        match writer.commit(Some(&blob.digest)) {
+            Ok(StoredBlob { .. }) => Ok(()),
+            Err(OciError::StoredDigest { expected, actual, .. }) => {
+                Err(OciError::DigestMismatch { request: request.clone(), expected, actual })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes the pieces that come and lets readers see them.
+fn write(
+    mut writer: BlobWriter,
+    mut pieces: mpsc::Receiver<Bytes>,
+    state: &State,
+) -> Result<BlobWriter, OciError> {
+    let mut written = 0;
+    while let Some(piece) = pieces.blocking_recv() {
+        let result = writer.write_all(&piece);
+        result.at("write", writer.path())?;
+        written += piece.len() as u64;
+        state.advance(None, written);
+    }
+    Ok(writer)
+}
+
+/// A place among the transfers that may go on at once.
+pub(crate) async fn permit<'s>(
+    semaphore: &'s Semaphore,
+    request: &Request,
+) -> Result<tokio::sync::SemaphorePermit<'s>, OciError> {
+    let closed =
+        |_| OciError::Answered { request: request.clone(), problem: "the client is closed".to_owned() };
+    semaphore.acquire().await.map_err(closed)
+}

@@ -1,0 +1,120 @@
+//! The conversation with registries (OCI distribution spec).
+//!
+//! In reading order: [`options`] and [`tls`] say how to talk to whom; `dns` finds hosts; `transport` sends one request
+//! and follows it through redirects and authentication (`challenge`, `token`); `answer` turns refusals into errors;
+//! [`resolve`], [`download`] and `push` are what the rest of the house uses.
+
+mod answer;
+mod challenge;
+mod dns;
+pub mod download;
+pub mod options;
+mod push;
+pub mod resolve;
+pub mod tls;
+mod token;
+mod transport;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::sync::Semaphore;
+use zuwai_layer::Digest;
+
+pub use download::{Download, DownloadReader};
+pub use options::RegistryOptions;
+pub use resolve::{RawManifest, ResolvedImage};
+pub use tls::{TlsRootSources, TlsRoots};
+
+use crate::descriptor::Descriptor;
+use crate::error::OciError;
+use crate::reference::Reference;
+use crate::store::Store;
+use transport::Transport;
+
+/// What is done with a registry; pulling and pushing have options of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Reading.
+    Pull,
+    /// Writing, and the reading that belongs to it.
+    Push,
+}
+
+/// Downloads in progress, by store and digest.
+type Downloads = BTreeMap<(PathBuf, Digest), Weak<download::State>>;
+/// Uploads, by repository and digest: whether they are done.
+type Uploads = BTreeMap<(String, Digest), Arc<tokio::sync::Mutex<bool>>>;
+
+/// A client for every registry. Cheap to clone; clones share connections, tokens and transfers in progress.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Transport,
+    downloads: Mutex<Downloads>,
+    uploads: Mutex<Uploads>,
+    download_permits: Semaphore,
+    upload_permits: Semaphore,
+}
+
+impl Registry {
+    /// A client with these options. Name servers and hosts are read here, once, before any image is unpacked.
+    pub fn new(options: RegistryOptions) -> Result<Self, OciError> {
+        let (downloads, uploads) = (options.downloads.max(1), options.uploads.max(1));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                transport: Transport::new(Arc::new(options))?,
+                downloads: Mutex::default(),
+                uploads: Mutex::default(),
+                download_permits: Semaphore::new(downloads),
+                upload_permits: Semaphore::new(uploads),
+            }),
+        })
+    }
+
+    /// The options.
+    pub fn options(&self) -> &RegistryOptions {
+        self.inner.transport.options()
+    }
+
+    /// Fetches a blob into the store and waits until it is there and verified.
+    pub async fn fetch_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        store: &Store,
+    ) -> Result<(), OciError> {
+        self.download(reference, blob, store).wait().await
+    }
+
+    fn transport(&self) -> &Transport {
+        &self.inner.transport
+    }
+
+    fn downloads(&self) -> &Mutex<Downloads> {
+        &self.inner.downloads
+    }
+
+    fn uploads(&self) -> &Mutex<Uploads> {
+        &self.inner.uploads
+    }
+
+    fn download_permits(&self) -> &Semaphore {
+        &self.inner.download_permits
+    }
+
+    fn upload_permits(&self) -> &Semaphore {
+        &self.inner.upload_permits
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("options", self.options()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! How to talk to registries. The program fills this in; nothing here reads the environment.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::credentials::Credentials;
+use crate::reference::DOCKER_HUB;
+use crate::registry::Direction;
+use crate::registry::tls::TlsRoots;
+
+/// Options of a [`super::Registry`] client. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// Push to every registry over plain HTTP where it does not speak HTTPS (`--insecure`).
+    pub insecure: bool,
+    /// Pull so from every registry (`--insecure-pull`).
+    pub insecure_pull: bool,
+    /// Pull and push so with these registries (`--insecure-registry`).
+    pub insecure_registries: BTreeSet<String>,
+    /// Take any certificate when pushing (`--skip-tls-verify`).
+    pub skip_tls_verify: bool,
+    /// Take any certificate when pulling (`--skip-tls-verify-pull`).
+    pub skip_tls_verify_pull: bool,
+    /// Take any certificate of these registries (`--skip-tls-verify-registry`).
+    pub skip_tls_verify_registries: BTreeSet<String>,
+    /// The certificate authorities that are trusted, loaded once.
+    pub tls_roots: TlsRoots,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// The User-Agent header.
+    pub user_agent: String,
+    /// Whether proxies are taken from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY and their lower-case forms).
+    pub proxies_from_environment: bool,
+    /// Time to establish a connection.
+    pub connect_timeout: Duration,
+    /// Time in which something must move, in either direction.
+    pub stall_timeout: Duration,
+    /// Most downloads at once.
+    pub downloads: usize,
+    /// Most uploads at once.
+    pub uploads: usize,
+}
+
+impl Default for RegistryOptions {
+    /// Verified HTTPS, the bundled certificate authorities, no credentials, no proxy.
+    fn default() -> Self {
+        Self {
+            insecure: false,
+            insecure_pull: false,
+            insecure_registries: BTreeSet::new(),
+            skip_tls_verify: false,
+            skip_tls_verify_pull: false,
+            skip_tls_verify_registries: BTreeSet::new(),
+            tls_roots: TlsRoots::default(),
+            credentials: Credentials::default(),
+            user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxies_from_environment: false,
+            connect_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            downloads: 4,
+            uploads: 4,
+        }
+    }
+}
+
+impl RegistryOptions {
+    /// Whether plain HTTP may be spoken to a registry: because it was asked for, or, as in go-containerregistry,
+    /// because it is on this machine or in a private network.
+    pub(crate) fn allows_plain_http(&self, registry: &str, direction: Direction) -> bool {
+        let everywhere = match direction {
+            Direction::Pull => self.insecure_pull,
+            Direction::Push => self.insecure,
+        };
+        everywhere || names(&self.insecure_registries, registry) || is_local(registry)
+    }
+
+    /// Whether a registry's certificate is checked.
+    pub(crate) fn verifies(&self, registry: &str, direction: Direction) -> bool {
+        let nowhere = match direction {
+            Direction::Pull => self.skip_tls_verify_pull,
+            Direction::Push => self.skip_tls_verify,
+        };
+        !nowhere && !names(&self.skip_tls_verify_registries, registry)
+    }
+}
+
+/// Whether a list of registries as users write them names this one.
+fn names(list: &BTreeSet<String>, registry: &str) -> bool {
+    let plain = |name: &str| match name {
+        "docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
+        other => other.trim_end_matches('/').to_owned(),
+    };
+    list.iter().any(|name| plain(name) == registry)
+}
+
+/// Whether a registry is on this machine or in a private network (RFC 1918), by its name.
+fn is_local(registry: &str) -> bool {
+    let host = match registry.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => registry.split(':').next().unwrap_or(registry),
+    };
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),
+        Ok(IpAddr::V6(address)) => address.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".local") || host.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_those_who_asked_and_for_private_networks() {
+        let mut options = RegistryOptions::default();
+        options.insecure_registries.insert("old.example:5000".to_owned());
+        for (registry, allowed) in [
+            ("localhost:5000", true),
+            ("127.0.0.1:5000", true),
+            ("[::1]:5000", true),
+            ("10.1.2.3", true),
+            ("172.15.0.1", false),
+            ("192.168.1.1:80", true),
+            ("box.local", true),
+            ("old.example:5000", true),
+            ("old.example", false),
+            ("index.docker.io", false),
+        ] {
+            assert_eq!(options.allows_plain_http(registry, Direction::Pull), allowed, "{registry}");
+        }
+        options.insecure = true;
+        assert!(options.allows_plain_http("registry.example", Direction::Push));
+        assert!(!options.allows_plain_http("registry.example", Direction::Pull));
+    }
+
+    #[test]
+    fn certificates_are_checked_unless_asked_otherwise() {
+        let mut options = RegistryOptions::default();
+        options.skip_tls_verify_registries.insert("docker.io".to_owned());
+        assert!(!options.verifies("index.docker.io", Direction::Pull));
+        assert!(options.verifies("registry.example", Direction::Pull));
+        options.skip_tls_verify_pull = true;
+        assert!(!options.verifies("registry.example", Direction::Pull));
+        assert!(options.verifies("registry.example", Direction::Push));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let mut options = RegistryOptions::default();
+        let password = crate::secret::Secret::new("hunter2");
+        let credential = crate::credentials::Credential::Basic { username: "me".to_owned(), password };
+        options.credentials.insert("registry.example", credential);
+        let shown = format!("{options:?}");
+        assert!(shown.contains("registry.example") && !shown.contains("hunter2"), "{shown}");
+    }
+}

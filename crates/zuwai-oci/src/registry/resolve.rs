@@ -1,0 +1,204 @@
+//! From a reference to one image: through indexes to a manifest and its config, each checked before it is believed.
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use zuwai_layer::Digest;
+
+use crate::config::CONFIG_LIMIT;
+use crate::descriptor::Descriptor;
+use crate::error::{FormatError, OciError, Request};
+use crate::image::Image;
+use crate::manifest::{Document, MANIFEST_LIMIT, Manifest};
+use crate::media_type::MediaType;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::registry::answer::{Wanted, read_body};
+use crate::registry::transport::{Body, Call, Target, api_host};
+use crate::registry::{Direction, Registry};
+
+/// What we take for a manifest.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// An index may name an index, but not without end.
+const DEPTH_LIMIT: usize = 4;
+
+/// A manifest or index as a registry has it, its digest checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawManifest {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// Their media type.
+    pub media_type: MediaType,
+    /// What they say.
+    pub document: Document,
+}
+
+/// An image found in a registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedImage {
+    /// The reference that was asked for.
+    pub reference: Reference,
+    /// The digest that the reference itself names: the index's if it names an index.
+    pub digest: Digest,
+    /// The image; its layers' origins are set to this repository.
+    pub image: Image,
+}
+
+impl Registry {
+    /// The manifest or index that a reference names, as the registry has it.
+    pub async fn manifest(&self, reference: &Reference) -> Result<RawManifest, OciError> {
+        let identifier = reference.identifier();
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull manifest {identifier} of {}", reference.repository()),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let call = Call {
+            reference,
+            direction: Direction::Pull,
+            method: Method::GET,
+            target: Target::Path(format!("manifests/{identifier}")),
+            wanted: Wanted::Manifest,
+            headers,
+            body: Body::Empty,
+            request: request.clone(),
+        };
+        let mut response = self.transport().send(&call).await?;
+        let claimed = header(&response, CONTENT_TYPE.as_str());
+        let claimed =
+            claimed.as_deref().map(|text| MediaType::from(text.split(';').next().unwrap_or(text).trim()));
+        let promised =
+            header(&response, "docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        let stall = self.options().stall_timeout;
+        let bytes = read_body(&mut response, &request, "manifest", MANIFEST_LIMIT, stall).await?;
+        let digest = Digest::of(&bytes);
+        for expected in reference.digest().copied().into_iter().chain(promised) {
+            if expected != digest {
+                return Err(OciError::DigestMismatch { request, expected, actual: digest });
+            }
+        }
+        let document = |source| OciError::Document { request: request.clone(), source };
+        if let Some(MediaType::DockerSchema1 | MediaType::DockerSchema1Signed) = claimed {
+            return Err(document(FormatError::Schema1));
+        }
+        let (parsed, media_type) = Document::parse(&bytes, claimed.as_ref()).map_err(document)?;
+        Ok(RawManifest { bytes, digest, media_type, document: parsed })
+    }
+
+    /// Finds the image that a reference means on a platform: through indexes to the manifest and its config, all
+    /// checked. No layer is fetched. An image that stands alone is taken whatever its platform is: the caller compares.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<ResolvedImage, OciError> {
+        let mut found = self.manifest(reference).await?;
+        let top = found.digest;
+        for _ in 0..DEPTH_LIMIT {
+            let index = match found.document {
+                Document::Manifest(manifest) => {
+                    let config_bytes = self.config(reference, &manifest).await?;
+                    let request = Request {
+                        host: api_host(reference.registry()).to_owned(),
+                        action: format!("pull image {} of {}", found.digest, reference.repository()),
+                    };
+                    let mut image = Image::from_bytes(found.media_type, found.bytes, config_bytes)
+                        .map_err(|source| OciError::Document { request, source })?;
+                    let origin = reference.with_digest(found.digest);
+                    image.origins =
+                        manifest.layers.iter().map(|layer| (layer.digest, origin.clone())).collect();
+                    return Ok(ResolvedImage { reference: reference.clone(), digest: top, image });
+                }
+                Document::Index(index) => index,
+            };
+            let Some(chosen) = index.select(platform) else {
+                return Err(OciError::NoPlatform {
+                    reference: reference.clone(),
+                    wanted: platform.clone(),
+                    available: index.platforms(),
+                });
+            };
+            let deeper = reference.with_digest(chosen.digest);
+            found = self.manifest(&deeper).await?;
+            if found.bytes.len() as u64 != chosen.size {
+                let request = Request {
+                    host: api_host(reference.registry()).to_owned(),
+                    action: format!("pull manifest {} of {}", chosen.digest, reference.repository()),
+                };
+                let received = found.bytes.len() as u64;
+                return Err(OciError::Truncated { request, expected: chosen.size, received });
+            }
+        }
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull manifest {} of {}", reference.identifier(), reference.repository()),
+        };
+        Err(OciError::Answered { request, problem: format!("indexes nested deeper than {DEPTH_LIMIT}") })
+    }
+
+    /// The config that a manifest names, its length and digest checked.
+    async fn config(&self, reference: &Reference, manifest: &Manifest) -> Result<Vec<u8>, OciError> {
+        let config = &manifest.config;
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull config {} of {}", config.digest, reference.repository()),
+        };
+        let document = |source| OciError::Document { request: request.clone(), source };
+        let known = match &config.media_type {
+            MediaType::OciConfig | MediaType::DockerConfig => true,
+            // What old versions of docker wrote.
+            other => other.as_str() == "application/octet-stream",
+        };
+        if !known {
+            return Err(document(FormatError::Unsupported(config.media_type.to_string())));
+        }
+        if config.size > CONFIG_LIMIT {
+            return Err(document(FormatError::TooLarge { document: "image config", limit: CONFIG_LIMIT }));
+        }
+        let mut response = self.open_blob(reference, config, &request).await?;
+        let stall = self.options().stall_timeout;
+        let bytes = read_body(&mut response, &request, "image config", config.size, stall).await?;
+        if (bytes.len() as u64) < config.size {
+            let received = bytes.len() as u64;
+            return Err(OciError::Truncated { request, expected: config.size, received });
+        }
+        let actual = Digest::of(&bytes);
+        match actual == config.digest {
+            true => Ok(bytes),
+            false => Err(OciError::DigestMismatch { request, expected: config.digest, actual }),
+        }
+    }
+
+    /// Asks for a blob's content.
+    pub(crate) async fn open_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        request: &Request,
+    ) -> Result<reqwest::Response, OciError> {
+        let call = Call {
+            reference,
+            direction: Direction::Pull,
+            method: Method::GET,
+            target: Target::Path(format!("blobs/{}", blob.digest)),
+            wanted: Wanted::Blob,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            request: request.clone(),
+        };
+        let response = self.transport().send(&call).await?;
+        match response.content_length() {
+            Some(length) if length > blob.size => {
+                Err(OciError::TooLong { request: request.clone(), expected: blob.size })
+            }
+            _ => Ok(response),
+        }
+    }
+}
+
+fn header(response: &reqwest::Response, name: &str) -> Option<String> {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
