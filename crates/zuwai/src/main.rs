@@ -1,1 +1,71 @@
-fn main() {}
+//! The program: `zuwai`, and as kaniko's drop-in `executor` and `warmer`.
+//!
+//! This crate knows flags, environment variables, the clock, log lines and exit codes, and nothing below it does. It
+//! turns what the user typed into a [`zuwai_build::request::BuildRequest`], in two stages: flags as typed
+//! ([`pflag::Parsed`]), then as meant (the `request` modules). It builds nothing itself.
+//!
+//! In reading order:
+//! - [`face`]: which program this is, by the name it was started under.
+//! - [`environment`]: the environment, read once.
+//! - [`pflag`], [`flag_value`], [`usage`]: flags by kaniko's and docker's rules, from one table for each command.
+//! - [`executor`]: kaniko's flags (`executor/flags.rs`) and what they mean (`executor/request.rs`).
+//! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
+//! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
+//! - [`building`]: the one place that starts a build.
+//! - [`logging`], [`terminal`]: log lines in logrus' forms; standard output and error.
+//! - [`error`], [`failure`]: what goes wrong, how it is said, and the exit code.
+
+mod build_command;
+mod building;
+mod environment;
+mod error;
+mod executor;
+mod face;
+mod failure;
+mod flag_value;
+mod logging;
+mod pairs;
+mod pflag;
+mod registries;
+mod source;
+mod terminal;
+mod usage;
+mod zuwai;
+
+use std::process::ExitCode;
+
+use environment::Environment;
+use face::Face;
+use failure::Failure;
+use pflag::FlagError;
+
+fn main() -> ExitCode {
+    // Steps are started through this binary; such a call must not get as far as anything else, a thread least of all.
+    zuwai_rootfs::sandbox::main_if_helper();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::print_error(&failure.text());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let environment = Environment::read();
+    let mut typed = std::env::args_os();
+    let program = typed.next().unwrap_or_default();
+    let utf8 = |argument: std::ffi::OsString| argument.into_string().map_err(FlagError::NotUtf8);
+    let mut arguments =
+        typed.map(utf8).collect::<Result<Vec<String>, _>>().map_err(error::ProgramError::from)?;
+    let (face, named_by_argument) =
+        Face::of(&program.to_string_lossy(), arguments.first().map(String::as_str));
+    if named_by_argument {
+        arguments.remove(0);
+    }
+    match face {
+        Face::Executor => executor::run(arguments, &environment),
+        Face::Warmer => executor::warmer(arguments),
+        Face::Zuwai => zuwai::run(arguments, &environment),
+    }
+}

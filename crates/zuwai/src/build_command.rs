@@ -1,0 +1,106 @@
+//! `zuwai build`: the flags that people who know docker type.
+
+pub mod flags;
+pub mod output;
+pub mod request;
+
+use std::path::Path;
+
+use tracing::info;
+use tracing::level_filters::LevelFilter;
+use zuwai_build::BuildResult;
+use zuwai_oci::reference::Reference;
+
+use crate::building;
+use crate::environment::Environment;
+use crate::error::ProgramError;
+use crate::executor::refuse;
+use crate::failure::Failure;
+use crate::logging::{self, Format};
+use crate::pflag::{self, Parsed};
+use crate::terminal;
+use crate::usage::Command;
+
+/// What `zuwai build --help` says.
+pub const COMMAND: Command = Command {
+    name: "zuwai build",
+    arguments: "CONTEXT",
+    about: "Builds an image from a Dockerfile. CONTEXT is a directory, or - for a Dockerfile on standard input.\n\
+            Without -o and --push the image goes to an OCI layout below --root-dir, in images/.",
+    subcommands: &[],
+    flags: flags::BUILD,
+};
+
+/// Runs `zuwai build`.
+///
+/// # Errors
+/// When anything goes wrong.
+pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+    let usage = |error: ProgramError| Failure::usage(error, COMMAND.hint());
+    let parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
+    if parsed.help {
+        terminal::print(&COMMAND.help());
+        return Ok(());
+    }
+    let [context] = parsed.positional.as_slice() else {
+        return Err(usage(ProgramError::Arguments {
+            command: COMMAND.name,
+            expected: "one argument, the context",
+            given: parsed.positional.clone(),
+        }));
+    };
+    refuse(&parsed).map_err(usage)?;
+    start_logging(&parsed);
+    let meaning = request::from_flags(&parsed, context, environment).map_err(usage)?;
+    let result = building::build(&meaning.build)?;
+    write_about(&parsed, &result)?;
+    if let Some(layout) = &meaning.default_layout {
+        tell_where(layout, &meaning.build.outputs.names);
+    }
+    if parsed.bool("quiet") {
+        terminal::print(&format!("{}\n", result.digest));
+    }
+    Ok(())
+}
+
+fn start_logging(parsed: &Parsed) {
+    let level = if parsed.bool("quiet") {
+        LevelFilter::ERROR
+    } else if parsed.bool("debug") {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    };
+    logging::start(Format::Plain, false, level);
+}
+
+/// Writes `--iidfile` and `--metadata-file`, with docker's keys.
+fn write_about(parsed: &Parsed, result: &BuildResult) -> Result<(), ProgramError> {
+    let write = |path: &str, text: String| {
+        std::fs::write(path, text).map_err(|source| ProgramError::Write { path: path.into(), source })
+    };
+    if let Some(path) = parsed.non_empty("iidfile") {
+        write(path, result.config_digest.to_string())?;
+    }
+    if let Some(path) = parsed.non_empty("metadata-file") {
+        let mut document = serde_json::json!({
+            "containerimage.config.digest": result.config_digest.to_string(),
+            "containerimage.digest": result.digest.to_string(),
+        });
+        if !parsed.list("tag").is_empty() {
+            document["image.name"] = parsed.list("tag").join(",").into();
+        }
+        write(path, format!("{document:#}\n"))?;
+    }
+    Ok(())
+}
+
+fn tell_where(layout: &Path, names: &[Reference]) {
+    let layout = layout.display();
+    info!("the image is in the OCI layout {layout}");
+    let (tag, name) = match names.first() {
+        Some(name) => (format!(":{}", name.tag().unwrap_or("latest")), name.familiar()),
+        None => (String::new(), "NAME:TAG".to_owned()),
+    };
+    info!("to load it: skopeo copy oci:{layout}{tag} containers-storage:{name} (or docker-daemon:{name})");
+}

@@ -1,0 +1,98 @@
+//! The environment variables this program reads, read once at its start.
+//!
+//! After the start nothing looks at the environment again: building in place may put another system's files around
+//! us, and crates below get what they need as parameters.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A copy of the process's environment. Values that are not UTF-8 are left out: no variable that is read here may
+/// hold such.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    pub fn read() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// The value of a variable, even an empty one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The value of a variable that is not empty.
+    pub fn non_empty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable whose name is written in upper or lower case, as those of proxies.
+    pub fn either_case(&self, name: &str) -> Option<&str> {
+        self.non_empty(name).or_else(|| self.non_empty(&name.to_ascii_lowercase()))
+    }
+
+    /// The directory with registry credentials: `DOCKER_CONFIG`, else what the face's users expect.
+    pub fn docker_config(&self, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
+        self.non_empty("DOCKER_CONFIG").map_or_else(otherwise, PathBuf::from)
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.non_empty("HOME").map(PathBuf::from)
+    }
+
+    /// Where this user's programs keep data, by the XDG base directory specification; relative paths there are
+    /// invalid and ignored, as it demands.
+    pub fn data_home(&self) -> Option<PathBuf> {
+        let given = self.non_empty("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        given.or_else(|| self.home().map(|home| home.join(".local/share")))
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self { variables: variables.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn data_home_follows_xdg() {
+        for (variables, expected) in [
+            (&[("XDG_DATA_HOME", "/d"), ("HOME", "/h")][..], Some("/d")),
+            (&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], Some("/h/.local/share")),
+            (&[("XDG_DATA_HOME", ""), ("HOME", "/h")], Some("/h/.local/share")),
+            (&[], None),
+        ] {
+            assert_eq!(environment(variables).data_home(), expected.map(PathBuf::from), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_read_in_either_case() {
+        assert_eq!(environment(&[("https_proxy", "p")]).either_case("HTTPS_PROXY"), Some("p"));
+        assert_eq!(
+            environment(&[("HTTPS_PROXY", "P"), ("https_proxy", "p")]).either_case("HTTPS_PROXY"),
+            Some("P")
+        );
+    }
+
+    #[test]
+    fn an_empty_docker_config_is_none() {
+        let fallback = || PathBuf::from("/kaniko/.docker");
+        assert_eq!(environment(&[("DOCKER_CONFIG", "")]).docker_config(fallback), fallback());
+        assert_eq!(environment(&[("DOCKER_CONFIG", "/x")]).docker_config(fallback), PathBuf::from("/x"));
+    }
+}

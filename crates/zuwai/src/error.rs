@@ -1,0 +1,152 @@
+//! What goes wrong before a build begins, and around it.
+
+use std::path::PathBuf;
+
+use crate::logging::LogError;
+use crate::pflag::FlagError;
+
+/// Why the program ends without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The command line does not fit the command's flags.
+    #[error(transparent)]
+    Flag(#[from] FlagError),
+    /// Logging cannot be as it was asked for.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Known, but its work belongs to a later version.
+    #[error("{0} is not supported yet")]
+    NotSupported(String),
+    /// No such command.
+    #[error("unknown command {command:?} for {face:?}")]
+    UnknownCommand {
+        /// What was typed.
+        command: String,
+        /// The command it was typed after.
+        face: &'static str,
+    },
+    /// Another number of arguments than the command takes.
+    #[error("{command:?} takes {expected}, but {} were given: {}", given.len(), given.join(" "))]
+    Arguments {
+        /// The command.
+        command: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What it got.
+        given: Vec<String>,
+    },
+    /// Neither where to push nor that nothing shall be pushed. kaniko's words.
+    #[error("you must provide --destination, or use --no-push")]
+    NoDestination,
+    /// `--image-name-with-digest-file` or the like without a name. kaniko's words, but for the flag.
+    #[error("you must provide --destination if setting --{0}")]
+    NoDestinationFor(&'static str),
+    /// `zuwai build --push` without `-t`.
+    #[error("there is no name to push the image to")]
+    NoNameToPush,
+    /// A context that is not there or cannot be read.
+    #[error("cannot use {path} as the build context", path = path.display())]
+    Context {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An empty `--context`. kaniko's words.
+    #[error("please specify a path to the build context with the --context flag")]
+    NoContext,
+    /// A `--context-sub-path` that leads out of the context.
+    #[error("--context-sub-path {0:?} leads out of the context")]
+    SubPath(String),
+    /// No Dockerfile at any of the places where it may be.
+    #[error(
+        "there is no Dockerfile at {}",
+        looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or at ")
+    )]
+    NoDockerfile {
+        /// The places, in order.
+        looked_at: Vec<PathBuf>,
+    },
+    /// Standard input cannot be read.
+    #[error("cannot read {0} from standard input")]
+    StandardInput(&'static str, #[source] std::io::Error),
+    /// A Dockerfile on standard input that does not end.
+    #[error("the Dockerfile on standard input is larger than {0} MiB")]
+    DockerfileTooLarge(u64),
+    /// Both context and Dockerfile on standard input.
+    #[error("standard input cannot be both the context and the Dockerfile")]
+    StandardInputTwice,
+    /// A name of an image that is none.
+    #[error("invalid image name for {flag}")]
+    Reference {
+        /// The flag that gave it.
+        flag: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: zuwai_oci::reference::ReferenceError,
+    },
+    /// A name fixed by a digest where a tag is wanted.
+    #[error("invalid image name for {flag}: {name:?} has a digest, which is known only after the build")]
+    NameWithDigest {
+        /// The flag that gave it.
+        flag: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A platform that is none.
+    #[error("invalid value for {flag}")]
+    Platform {
+        /// The flag that gave it.
+        flag: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: zuwai_oci::platform::PlatformError,
+    },
+    /// A label without a name.
+    #[error("invalid label {0:?}: its name is missing")]
+    Label(String),
+    /// A build argument without a name.
+    #[error("invalid build argument {0:?}: its name is missing")]
+    BuildArgument(String),
+    /// A `-o` that cannot be read.
+    #[error("invalid argument {value:?} for \"-o, --output\" flag: {reason}")]
+    Output {
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no place for the builder's files.
+    #[error("there is no place to keep files in: neither --root-dir nor XDG_DATA_HOME nor HOME is set")]
+    NoRootDirectory,
+    /// Certificates, credentials or another part of talking to registries cannot be had.
+    #[error(transparent)]
+    Registry(#[from] zuwai_oci::OciError),
+    /// A file that was asked for about the result cannot be written.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ProgramError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoNameToPush => Some("name the image with -t NAME".to_owned()),
+            Self::NoRootDirectory => Some("give a directory with --root-dir".to_owned()),
+            Self::NoDockerfile { .. } => Some(
+                "give the Dockerfile's path, relative to the context, with --dockerfile or -f".to_owned(),
+            ),
+            Self::Context { .. } => {
+                Some("mount or copy the context there, or give another directory".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The face of kaniko's `executor`: its flags, its checks in its order, its words.
+
+pub mod flags;
+pub mod request;
+
+use tracing::{info, warn};
+
+use crate::building;
+use crate::environment::Environment;
+use crate::error::ProgramError;
+use crate::failure::Failure;
+use crate::logging;
+use crate::pflag::{self, Parsed};
+use crate::terminal;
+use crate::usage::Command;
+
+/// What `executor --help` says.
+pub const COMMAND: Command = Command {
+    name: "executor",
+    arguments: "",
+    about: "Builds an image from a Dockerfile inside a container, and pushes it. Takes kaniko's flags.",
+    subcommands: &[
+        ("help", "Help about any command"),
+        ("login", "Log in to a registry (not supported yet)"),
+        ("push", "Push an image that was built before (not supported yet)"),
+        ("version", "Print the version"),
+    ],
+    flags: flags::EXECUTOR,
+};
+
+const PUSH: Command = Command {
+    name: "executor push",
+    arguments: "",
+    about: "Pushes an image that was built before.",
+    subcommands: &[],
+    flags: flags::PUSH,
+};
+
+const LOGIN: Command = Command {
+    name: "executor login",
+    arguments: "REGISTRY",
+    about: "Logs in to a registry.",
+    subcommands: &[],
+    flags: flags::LOGIN,
+};
+
+const WARMER: Command = Command {
+    name: "warmer",
+    arguments: "",
+    about: "Fetches base images into a cache directory.",
+    subcommands: &[],
+    flags: flags::WARMER,
+};
+
+/// Runs `executor`.
+///
+/// # Errors
+/// When anything goes wrong.
+pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+    // cobra looks for a subcommand at the first word only when it is one; values of flags are never taken for one.
+    match arguments.first().map(String::as_str) {
+        Some("push") => return subcommand(PUSH, arguments),
+        Some("login") => return subcommand(LOGIN, arguments),
+        Some("version") => {
+            terminal::print(&terminal::version());
+            return Ok(());
+        }
+        Some("help") => {
+            terminal::print(&COMMAND.help());
+            return Ok(());
+        }
+        _ => {}
+    }
+    let usage = |error: ProgramError| Failure::usage(error, COMMAND.hint());
+    let mut parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
+    if parsed.help {
+        terminal::print(&COMMAND.help());
+        return Ok(());
+    }
+    if let Some(command) = parsed.positional.first() {
+        return Err(usage(ProgramError::UnknownCommand { command: command.clone(), face: COMMAND.name }));
+    }
+    start_logging(&parsed).map_err(usage)?;
+    for warning in parsed.replace_deprecated() {
+        warn!("{warning}");
+    }
+    let variable = |name: &str| environment.get(name).map(str::to_owned);
+    parsed.fill_from_environment(variable).map_err(|error| usage(error.into()))?;
+    refuse(&parsed).map_err(usage)?;
+    if parsed.is_given("ignore-var-run") && parsed.bool("ignore-var-run") {
+        info!(
+            "--ignore-var-run: what is mounted in /var/run stays out of the image; the image's own files stay"
+        );
+    }
+
+    let request = request::from_flags(&parsed, environment).map_err(usage)?;
+    building::build(&request).map_err(|failure| failure.during("error building image"))?;
+    if parsed.bool("no-push") {
+        info!("Skipping push to container registry due to --no-push flag");
+    }
+    Ok(())
+}
+
+/// Runs `warmer`: its flags are known, its work is not done yet.
+///
+/// # Errors
+/// Always, but for `--help`.
+pub fn warmer(arguments: Vec<String>) -> Result<(), Failure> {
+    subcommand(WARMER, std::iter::once(String::new()).chain(arguments).collect())
+}
+
+fn subcommand(command: Command, arguments: Vec<String>) -> Result<(), Failure> {
+    let parsed = pflag::parse(command.flags, arguments.into_iter().skip(1));
+    let parsed = parsed.map_err(|error| Failure::usage(error.into(), command.hint()))?;
+    if parsed.help {
+        terminal::print(&command.help());
+        return Ok(());
+    }
+    Err(ProgramError::NotSupported(format!("'{}'", command.name)).into())
+}
+
+fn start_logging(parsed: &Parsed) -> Result<(), ProgramError> {
+    let level = logging::parse_level(parsed.text("verbosity"))?;
+    let format = logging::parse_format(parsed.text("log-format"))?;
+    logging::start(format, parsed.bool("log-timestamp"), level);
+    Ok(())
+}
+
+/// Fails when a flag was given whose work is not done yet.
+///
+/// # Errors
+/// Naming the flags.
+pub fn refuse(parsed: &Parsed) -> Result<(), ProgramError> {
+    let refused = parsed.refused();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(ProgramError::NotSupported(refused.join(" is not supported yet, ")))
+}

@@ -1,0 +1,61 @@
+//! The face `zuwai`: a command with subcommands.
+
+use crate::build_command;
+use crate::environment::Environment;
+use crate::error::ProgramError;
+use crate::failure::Failure;
+use crate::terminal;
+use crate::usage::Command;
+
+/// What `zuwai --help` says.
+pub const COMMAND: Command = Command {
+    name: "zuwai",
+    arguments: "",
+    about: "Builds container images from a Dockerfile, in a container or on a machine, with no daemon and no privilege.",
+    subcommands: &[
+        ("build", "Build an image from a Dockerfile"),
+        ("check", "Check a Dockerfile (not supported yet)"),
+        ("explain", "Say why steps were built again (not supported yet)"),
+        ("help", "Print this help"),
+        ("index", "Put images of several platforms together (not supported yet)"),
+        ("inspect", "Show an image (not supported yet)"),
+        ("login", "Log in to a registry (not supported yet)"),
+        ("pull", "Fetch an image (not supported yet)"),
+        ("push", "Push an image that was built before (not supported yet)"),
+        ("version", "Print the version"),
+        ("warm", "Fetch base images beforehand (not supported yet)"),
+    ],
+    flags: &[],
+};
+
+/// Runs `zuwai`.
+///
+/// # Errors
+/// When anything goes wrong.
+pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+    let first = if arguments.is_empty() { "help".to_owned() } else { arguments.remove(0) };
+    match first.as_str() {
+        "build" => return build_command::run(arguments, environment),
+        "help" if arguments.first().is_some_and(|word| word == "build") => {
+            terminal::print(&build_command::COMMAND.help());
+        }
+        "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
+        "version" | "--version" => terminal::print(&terminal::version()),
+        known if COMMAND.subcommands.iter().any(|(name, _)| *name == known) => {
+            return Err(ProgramError::NotSupported(format!("'zuwai {known}'")).into());
+        }
+        flag if flag.starts_with('-') => {
+            let error = crate::pflag::parse(COMMAND.flags, [first]).err();
+            let error = error.map_or(
+                ProgramError::UnknownCommand { command: String::new(), face: COMMAND.name },
+                ProgramError::from,
+            );
+            return Err(Failure::usage(error, COMMAND.hint()));
+        }
+        _ => {
+            let error = ProgramError::UnknownCommand { command: first, face: COMMAND.name };
+            return Err(Failure::usage(error, COMMAND.hint()));
+        }
+    }
+    Ok(())
+}
