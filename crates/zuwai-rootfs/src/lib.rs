@@ -5,9 +5,54 @@
 //!
 //! In reading order:
 //! - [`root`]: a directory that holds an image's tree, and what in it is not the image's.
+//! - [`error`]: what can go wrong.
+//! - [`resolve`]: finding what a path of the image leads to.
+//! - [`metadata`]: what the system knows of one file.
+//! - [`unpack`]: a layer onto a tree.
+//! - [`change_set`]: the paths that a step changed.
+//! - [`walk`]: reading a whole tree, on several threads.
+//! - [`fingerprint`]: short digests of contents, to tell a touched file from a changed one.
+//! - [`index`]: what a tree was after the last step, and what changed since.
+//! - [`layer`]: a change set as a layer.
+//! - [`park`]: moving a finished stage's tree out of the way.
+//! - [`path_filter`]: what of a source tree may be copied.
+//! - [`path_match`]: wildcards of `COPY`.
+//! - [`copy`]: what `COPY` and `ADD` write.
+//! - [`archive`]: what `ADD` does with a local archive.
+//! - [`passwd`]: users and groups of an image; [`command`]: what a RUN asks for; [`run`]: running it.
+//! - [`isolation`]: which of the two ways commands run, and why; [`container`] and [`mounts`]: what this process stands in.
+//! - [`sandbox`]: the process that holds a step; [`userns`]: user namespaces; [`signals`]: being told to stop.
+//! - [`run_error`]: what goes wrong there.
 
 #![cfg_attr(not(test), warn(clippy::pedantic))]
 
+pub mod archive;
+pub mod change_set;
+pub mod command;
+pub mod container;
+pub mod copy;
+pub mod error;
+pub mod fingerprint;
+pub mod index;
+pub mod isolation;
+pub mod layer;
+pub mod metadata;
+pub mod mounts;
+pub mod park;
+pub mod passwd;
+pub mod path_filter;
+pub mod path_match;
+pub mod resolve;
 pub mod root;
+pub mod run;
+pub mod run_error;
+pub mod sandbox;
+pub mod signals;
+pub mod unpack;
+pub mod userns;
 
+pub use change_set::{Change, ChangeSet};
+pub use error::RootfsError;
+pub use index::Index;
+pub use metadata::{FileKind, Metadata};
 pub use root::{KeepOut, Root};

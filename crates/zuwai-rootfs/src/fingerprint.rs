@@ -1,0 +1,4 @@
+//! Short digests of contents.
+/// Short digests of contents.
+#[derive(Debug, Default)]
+pub struct Fingerprints {}
