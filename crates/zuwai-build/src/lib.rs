@@ -1,1 +1,125 @@
-//! placeholder
+//! The solver: from a [`BuildRequest`] to a finished image in every place it was asked for.
+//!
+//! It reads the Dockerfile, plans, does what the plan says and writes the image. It knows no flags, reads neither
+//! environment nor clock, and leaves nothing behind but what was asked for.
+//!
+//! In reading order:
+//! - [`request`]: what the user asked for
+//! - [`plan`]: what will be done, a pure function
+//! - [`images`]: the bases, resolved once each
+//! - [`execute`]: doing it: trees, steps, layers
+//! - [`output`]: registries, archives, layouts, digest files
+//! - [`state_dir`], [`error`]
+
+pub mod error;
+pub mod execute;
+pub mod images;
+pub mod output;
+pub mod plan;
+pub mod request;
+pub mod state_dir;
+
+use std::fs::File;
+use std::io::Read as _;
+
+use jiff::Timestamp;
+use zuwai_dockerfile::Dockerfile;
+use zuwai_layer::Digest;
+use zuwai_oci::config::Created;
+use zuwai_oci::image::Image;
+use zuwai_oci::registry::Registry;
+use zuwai_oci::store::Store;
+
+pub use error::BuildError;
+pub use request::{BuildRequest, DockerfileSource, Outputs, Surroundings};
+
+use crate::execute::{Executor, Network};
+use crate::images::RegistryImages;
+use crate::plan::planner::{self, Inputs};
+use crate::state_dir::StateDir;
+
+/// No Dockerfile is longer than this many bytes.
+const DOCKERFILE_LIMIT: u64 = 16 << 20;
+
+/// A finished build.
+#[derive(Debug)]
+pub struct BuildResult {
+    /// The digest of the image's manifest.
+    pub digest: Digest,
+    /// The digest of its configuration, which docker calls the image ID.
+    pub config_digest: Digest,
+    /// Digest and compressed size in bytes of each layer, lowest first.
+    pub layers: Vec<(Digest, u64)>,
+}
+
+/// Builds an image and writes it to every output.
+///
+/// # Errors
+/// Whatever stops the build; nothing is pushed then, and no archive is half written.
+pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<BuildResult, BuildError> {
+    let dockerfile = read_dockerfile(&request.dockerfile)?;
+    for warning in &dockerfile.warnings {
+        tracing::warn!("{}", warning.render(&dockerfile.source));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(BuildError::Runtime)?;
+    let registry = Registry::new(request.registry.clone())?;
+    if request.outputs.check_push_permission {
+        for reference in &request.outputs.push {
+            runtime
+                .block_on(registry.check_push_permission(reference))
+                .map_err(|source| BuildError::PushPermission { source: Box::new(source) })?;
+        }
+    }
+    let created = Created::at(Timestamp::from_second(request.created).unwrap_or_default());
+    let inputs = Inputs {
+        build_args: request.build_args.iter().cloned().collect(),
+        target: request.target.clone(),
+        host: request.host_platform.clone(),
+        platform: request.platform.clone().unwrap_or_else(|| request.host_platform.clone()),
+        proxy_env: request.proxy_env.clone(),
+        created: created.clone(),
+    };
+    let images = RegistryImages::new(&runtime, &registry);
+    images.resolve(&planner::images_to_expect(&dockerfile, &inputs)?)?;
+    let plan = planner::plan(&dockerfile, &inputs, &images)?;
+
+    let state = StateDir::create(&request.root_dir)?;
+    let store = Store::create(state.path().join("store"))?;
+    let network = Network { runtime: &runtime, registry: &registry, images: &images };
+    let executor = Executor::new(request, surroundings, &dockerfile, &plan, network, &store, &state)?;
+    let image = executor.run(&created)?;
+    surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
+    output::write(&request.outputs, &image, &store, &runtime, &registry)?;
+    Ok(result(&image))
+}
+
+fn result(image: &Image) -> BuildResult {
+    BuildResult {
+        digest: image.digest(),
+        config_digest: image.config_digest(),
+        layers: image.layers().iter().map(|layer| (layer.digest, layer.size)).collect(),
+    }
+}
+
+fn read_dockerfile(source: &DockerfileSource) -> Result<Dockerfile, BuildError> {
+    match source {
+        DockerfileSource::Text { name, bytes } => Ok(zuwai_dockerfile::parse(name, bytes)?),
+        DockerfileSource::Path(path) => {
+            let failed = |source| BuildError::ReadDockerfile { path: path.clone(), source };
+            let mut bytes = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut bytes))
+                .map_err(failed)?;
+            if bytes.len() as u64 > DOCKERFILE_LIMIT {
+                return Err(BuildError::DockerfileTooLong { path: path.clone(), limit: DOCKERFILE_LIMIT });
+            }
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            Ok(zuwai_dockerfile::parse(&name, &bytes)?)
+        }
+    }
+}

@@ -7,6 +7,7 @@ use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::RegistryOptions;
 use zuwai_rootfs::isolation::Isolation;
+use zuwai_rootfs::signals::Interrupt;
 
 /// One build, as it was asked for.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub struct BuildRequest {
     pub compression: Compression,
     /// How hard new layers are compressed.
     pub level: Level,
-    /// Which paths besides mount points are kept out of snapshots (`--ignore-path`).
+    /// Paths of the image whose changes never reach a layer (`--ignore-path`).
     pub ignore_paths: Vec<PathBuf>,
     /// How registries are reached.
     pub registry: RegistryOptions,
@@ -48,6 +49,19 @@ pub struct BuildRequest {
     pub threads: usize,
     /// `RUN` environment that comes from the builder's own: proxies.
     pub proxy_env: Vec<(String, String)>,
+}
+
+/// Where the program finds itself: what it read of the machine at its start, before anything was unpacked.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The trace of a container, if there was one.
+    pub container: Option<String>,
+    /// The program's own files and what it needs until its end: kept off when building in place.
+    pub keep_out: Vec<PathBuf>,
+    /// What commands find in `/etc/resolv.conf`.
+    pub resolv_conf: Vec<u8>,
+    /// Raised when the build is told to stop.
+    pub interrupt: Interrupt,
 }
 
 /// Where a Dockerfile's text is.

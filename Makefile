@@ -1,0 +1,40 @@
+# make        builds Zuwai and, with it, its own executor image: out/oci/ (an OCI layout) and out/executor.tar
+# make test   runs all tests; as root on Debian or Ubuntu it first installs what they need
+# make bench  times whole builds against buildah (needs root; see benches/README.md)
+
+CARGO ?= cargo
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+ZUWAI := target/$(TARGET)/release/zuwai
+STAGE := out/context
+
+.PHONY: all build image test lint bench clean
+
+all: image
+
+build:
+	$(CARGO) build --release --locked -p zuwai
+
+# The image's context: one binary under its three names, and the bundled CA roots.
+image: build
+	@rm -rf $(STAGE) out/oci out/executor.tar
+	@mkdir -p $(STAGE)/kaniko/ssl/certs $(STAGE)/kaniko/.docker
+	@cp $(ZUWAI) $(STAGE)/kaniko/executor
+	@ln $(STAGE)/kaniko/executor $(STAGE)/kaniko/warmer
+	@ln $(STAGE)/kaniko/executor $(STAGE)/kaniko/zuwai
+	@$(ZUWAI) ca-roots > $(STAGE)/kaniko/ssl/certs/ca-certificates.crt
+	$(ZUWAI) build -t zuwai/executor:dev -f deploy/Dockerfile \
+		-o type=oci,dest=out/oci,tar=false -o type=docker,dest=out/executor.tar $(STAGE)
+
+test:
+	@scripts/install-test-tools
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: image
+	benches/run
+
+clean:
+	rm -rf out target

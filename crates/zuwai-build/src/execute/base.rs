@@ -1,0 +1,106 @@
+//! Layers of bases: where each is, and unpacking them while they arrive.
+
+use std::io::Read;
+
+use zuwai_layer::compression::decompress;
+use zuwai_layer::digest::DigestReader;
+use zuwai_layer::{Digest, reader::LayerReader};
+use zuwai_oci::descriptor::Descriptor;
+use zuwai_oci::reference::Reference;
+use zuwai_oci::registry::{Download, ResolvedImage};
+use zuwai_oci::store::Store;
+use zuwai_rootfs::Root;
+use zuwai_rootfs::unpack::unpack;
+
+use super::Network;
+use crate::error::{BuildError, StepError};
+
+/// A layer of a stage: in the store, or still in the registry that its base came from.
+#[derive(Debug, Clone)]
+pub struct StageLayer {
+    /// The compressed blob.
+    pub descriptor: Descriptor,
+    /// The digest of the tar inside.
+    pub diff_id: Digest,
+    /// Where a blob that is not in the store can be had.
+    pub origin: Option<Reference>,
+}
+
+/// The layers of an image in a registry. (An image that was resolved has one diff ID a layer.)
+pub fn image_layers(resolved: &ResolvedImage) -> Vec<StageLayer> {
+    let image = &resolved.image;
+    let layers = image.layers().iter().zip(&image.config().rootfs.diff_ids);
+    layers
+        .map(|(descriptor, diff_id)| StageLayer {
+            descriptor: descriptor.clone(),
+            diff_id: *diff_id,
+            origin: image.origins.get(&descriptor.digest).cloned(),
+        })
+        .collect()
+}
+
+/// Unpacks layers onto an empty root, lowest first. All that are not in the store are asked for at once, and each is
+/// unpacked as its bytes arrive.
+///
+/// # Errors
+/// When a layer cannot be fetched or unpacked, or is not what its digests say.
+pub fn unpack_layers(
+    root: &Root,
+    layers: &[StageLayer],
+    image: &str,
+    store: &Store,
+    network: Network<'_>,
+) -> Result<(), BuildError> {
+    let guard = network.runtime.enter();
+    let downloads: Vec<Option<Download>> = layers
+        .iter()
+        .map(|layer| {
+            let missing = !store.contains(&layer.descriptor.digest);
+            let origin = layer.origin.as_ref().filter(|_| missing)?;
+            Some(network.registry.download(origin, &layer.descriptor, store))
+        })
+        .collect();
+    drop(guard);
+    for (index, (layer, download)) in layers.iter().zip(&downloads).enumerate() {
+        unpack_layer(root, layer, download.as_ref(), store).map_err(|source| BuildError::Unpack {
+            image: image.to_owned(),
+            number: index + 1,
+            total: layers.len(),
+            source: Box::new(source),
+        })?;
+    }
+    Ok(())
+}
+
+fn unpack_layer(
+    root: &Root,
+    layer: &StageLayer,
+    download: Option<&Download>,
+    store: &Store,
+) -> Result<(), StepError> {
+    let blob: Box<dyn Read + Send> = match download {
+        Some(download) => Box::new(download.reader()),
+        None => Box::new(store.reader(&layer.descriptor.digest)?),
+    };
+    let tar = decompress(blob).map_err(zuwai_layer::error::LayerError::from)?;
+    let mut tar = DigestReader::new(tar);
+    let unpacked = unpack(root, LayerReader::new(&mut tar));
+    // What went wrong on the network is the cause of what went wrong in the archive.
+    if let Some(download) = download.filter(|_| unpacked.is_err()) {
+        download.wait_blocking()?;
+    }
+    let refused = unpacked?.refused;
+    if refused > 0 {
+        tracing::warn!("{refused} device nodes or extended attributes could not be made here; the base's layers keep them");
+    }
+    // Padding after the end of the archive belongs to the digest too.
+    std::io::copy(&mut tar, &mut std::io::sink()).map_err(zuwai_layer::error::LayerError::from)?;
+    let (_, diff_id, _) = tar.finish();
+    if diff_id != layer.diff_id {
+        return Err(StepError::DiffId { expected: layer.diff_id, actual: diff_id });
+    }
+    if let Some(download) = download {
+        download.wait_blocking()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! A step's changes become a blob in the store.
+
+use zuwai_layer::build::LayerBuilder;
+use zuwai_layer::compression::Compression;
+use zuwai_oci::descriptor::Descriptor;
+use zuwai_oci::media_type::{Family, MediaType};
+use zuwai_oci::store::Store;
+use zuwai_rootfs::Root;
+use zuwai_rootfs::change_set::ChangeSet;
+use zuwai_rootfs::layer::write_layer;
+
+use super::base::StageLayer;
+use crate::error::StepError;
+use crate::request::BuildRequest;
+
+/// Reads what changed from the root, and writes it as a layer: tar, diff ID, compression, digest, in one pass.
+///
+/// # Errors
+/// When a file cannot be read, or the store cannot be written.
+pub fn write(root: &Root, changes: &ChangeSet, store: &Store, request: &BuildRequest) -> Result<StageLayer, StepError> {
+    let mut layer = LayerBuilder::new(store.writer()?, request.compression, request.level, request.threads);
+    write_layer(root, changes, &mut layer)?;
+    let (blob, summary) = layer.finish()?;
+    let stored = blob.commit(Some(&summary.digest))?;
+    let descriptor = Descriptor::new(media_type(request.compression), stored.digest, stored.size);
+    Ok(StageLayer { descriptor, diff_id: summary.diff_id, origin: None })
+}
+
+fn media_type(compression: Compression) -> MediaType {
+    match compression {
+        Compression::None => Family::Oci.layer(),
+        Compression::Gzip => Family::Oci.layer_gzip(),
+        Compression::Zstd => Family::Oci.layer_zstd(),
+    }
+}

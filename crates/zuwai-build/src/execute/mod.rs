@@ -1,0 +1,230 @@
+//! Doing what a plan says.
+//!
+//! - [`trees`]: where the trees of stages and images are
+//! - [`base`]: layers of bases, fetched and unpacked
+//! - [`layer`]: a step's changes become a blob in the store
+//! - [`step`]: RUN, COPY, ADD and WORKDIR
+
+pub mod base;
+pub mod layer;
+pub mod step;
+pub mod trees;
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+
+use tokio::runtime::Runtime;
+use zuwai_context::Context;
+use zuwai_dockerfile::{Diagnostic, Dockerfile};
+use zuwai_layer::ImagePath;
+use zuwai_oci::config::Created;
+use zuwai_oci::image::Image;
+use zuwai_oci::media_type::Family;
+use zuwai_oci::registry::Registry;
+use zuwai_oci::store::Store;
+use zuwai_rootfs::{ChangeSet, KeepOut};
+
+use self::base::StageLayer;
+use self::trees::Trees;
+use crate::error::{BuildError, StepError};
+use crate::images::RegistryImages;
+use crate::plan::{Action, Base, Plan, Step, Tree};
+use crate::request::{BuildRequest, DockerfileSource, Surroundings};
+use crate::state_dir::StateDir;
+
+/// What reaches registries.
+#[derive(Clone, Copy)]
+pub struct Network<'a> {
+    /// Its threads.
+    pub runtime: &'a Runtime,
+    /// The client.
+    pub registry: &'a Registry,
+    /// The images that were resolved.
+    pub images: &'a RegistryImages<'a>,
+}
+
+/// Builds the stages of a plan, one after the other.
+pub struct Executor<'a> {
+    request: &'a BuildRequest,
+    surroundings: &'a Surroundings,
+    dockerfile: &'a Dockerfile,
+    plan: &'a Plan,
+    network: Network<'a>,
+    store: &'a Store,
+    context: Option<Context>,
+    trees: Trees,
+    /// What `--ignore-path` keeps out of layers.
+    ignored: KeepOut,
+    /// The layers of each finished stage.
+    layers: Vec<Vec<StageLayer>>,
+}
+
+impl<'a> Executor<'a> {
+    /// Opens the context, and settles where commands run if any stage needs a tree.
+    ///
+    /// # Errors
+    /// When the context cannot be used, or there is no place where commands can run.
+    pub fn new(
+        request: &'a BuildRequest,
+        surroundings: &'a Surroundings,
+        dockerfile: &'a Dockerfile,
+        plan: &'a Plan,
+        network: Network<'a>,
+        store: &'a Store,
+        state: &StateDir,
+    ) -> Result<Self, BuildError> {
+        let reads_context = plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| {
+            matches!(&step.action, Action::Copy(copy) if copy.from == Tree::Context)
+        });
+        let context = match &request.context {
+            Some(directory) if reads_context => {
+                let dockerfile = match &request.dockerfile {
+                    DockerfileSource::Path(path) => Some(path.as_path()),
+                    DockerfileSource::Text { .. } => None,
+                };
+                Some(Context::open(directory, dockerfile, keep_out_of_context(directory, state))?)
+            }
+            _ => None,
+        };
+        let needs_trees = plan.stages.iter().any(|stage| stage.steps.iter().any(|step| step.action.makes_layer()));
+        let trees = Trees::new(request, surroundings, state, needs_trees)?;
+        let ignored = request.ignore_paths.iter().filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
+        let ignored = KeepOut::new(ignored);
+        Ok(Self { request, surroundings, dockerfile, plan, network, store, context, trees, ignored, layers: Vec::new() })
+    }
+
+    /// Builds every stage and puts the target's image together.
+    ///
+    /// # Errors
+    /// When a stage cannot be built.
+    pub fn run(mut self, created: &Created) -> Result<Image, BuildError> {
+        for position in 0..self.plan.stages.len() {
+            self.stage(position)?;
+            for earlier in 0..=position {
+                if self.plan.last_use(earlier).is_none_or(|last| last <= position) {
+                    self.trees.release(earlier)?;
+                }
+            }
+        }
+        self.trees.finish()?;
+        self.image(created)
+    }
+
+    fn stage(&mut self, position: usize) -> Result<(), BuildError> {
+        let stage = &self.plan.stages[position];
+        let base_position = match &stage.base {
+            Base::Stage(position) => i64::try_from(*position).unwrap_or(-1),
+            _ => -1,
+        };
+        tracing::info!(
+            "Building stage '{}' [idx: '{}', base-idx: '{base_position}']",
+            stage.base_name,
+            stage.number
+        );
+        let mut layers = match &stage.base {
+            Base::Scratch => Vec::new(),
+            Base::Image(image) => base::image_layers(&self.network.images.get(image)?),
+            Base::Stage(below) => self.layers[*below].clone(),
+        };
+        tracing::info!("Executing {} build triggers", stage.triggers);
+        let first_layer = stage.steps.iter().find(|step| step.action.makes_layer());
+        let is_read = self.plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| {
+            step.action.tree() == Some(&Tree::Stage(position))
+        });
+        match first_layer {
+            Some(step) => tracing::info!("Unpacking rootfs as cmd {} requires it.", step.text),
+            None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
+            None => tracing::info!("Skipping unpacking as no commands require it."),
+        }
+        if first_layer.is_some() || is_read {
+            let below = match &stage.base {
+                Base::Stage(below) if self.plan.last_use(*below) == Some(position) => Some(*below),
+                _ => None,
+            };
+            let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last > position);
+            if !self.trees.take_over(position, below)? {
+                let root = self.trees.open(position, in_use)?;
+                base::unpack_layers(root, &layers, &stage.base_name, self.store, self.network)?;
+            }
+        }
+        for step in &stage.steps {
+            tracing::info!("{}", step.text);
+            if step.action.makes_layer() {
+                let layer = self.layer(position, step).map_err(|error| self.step_error(step, error))?;
+                layers.push(layer);
+            }
+        }
+        self.layers.push(layers);
+        Ok(())
+    }
+
+    /// The layer that a step makes.
+    fn layer(&mut self, position: usize, step: &Step) -> Result<StageLayer, StepError> {
+        if let Action::Copy(copy) = &step.action {
+            if let Tree::Image(image) = &copy.from {
+                self.open_image(image).map_err(|error| StepError::Build(Box::new(error)))?;
+            }
+        }
+        let changes = match &step.action {
+            Action::Run(action) => {
+                step::run_command(&mut self.trees, position, action, self.request.threads, self.surroundings)
+            }
+            Action::Copy(action) => step::copy_files(&mut self.trees, position, action, self.context.as_ref()),
+            Action::Workdir(action) => step::make_directory(&mut self.trees, position, action),
+            Action::Config => Ok(ChangeSet::default()),
+        };
+        let mut changes = changes?;
+        changes.changes.retain(|path, _| !self.ignored.covers(path));
+        let tree = self.trees.stage(position).ok_or(StepError::NoTree)?;
+        layer::write(&tree.root, &changes, self.store, self.request)
+    }
+
+    /// Unpacks an image that files are copied from, once.
+    fn open_image(&mut self, image: &crate::plan::ImageKey) -> Result<(), BuildError> {
+        if self.trees.image(image).is_some() {
+            return Ok(());
+        }
+        let resolved = self.network.images.get(image)?;
+        let layers = base::image_layers(&resolved);
+        let root = self.trees.open_image(image)?;
+        base::unpack_layers(root, &layers, &image.reference.familiar(), self.store, self.network)
+    }
+
+    fn step_error(&self, step: &Step, error: StepError) -> BuildError {
+        let source = Box::new(error);
+        match step.span {
+            Some(span) => BuildError::Step {
+                at: Diagnostic::error(span, "this step failed").in_source(&self.dockerfile.source),
+                source,
+            },
+            None => BuildError::Trigger { text: step.text.clone(), source },
+        }
+    }
+
+    fn image(&self, created: &Created) -> Result<Image, BuildError> {
+        let (Some(stage), Some(layers)) = (self.plan.target(), self.layers.last()) else {
+            unreachable!("a plan has a stage: its target");
+        };
+        let mut config = stage.config.clone();
+        config.created = Some(created.clone());
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        config.config.labels.extend(self.request.labels.iter().cloned());
+        let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
+        let mut image = Image::assemble(Family::Oci, config, &descriptors, BTreeMap::new())?;
+        for layer in layers {
+            if let Some(origin) = &layer.origin {
+                image.origins.insert(layer.descriptor.digest, origin.clone());
+            }
+        }
+        Ok(image)
+    }
+}
+
+/// A state directory inside the context is no part of the context.
+fn keep_out_of_context(directory: &std::path::Path, state: &StateDir) -> KeepOut {
+    let inside = std::fs::canonicalize(directory)
+        .ok()
+        .and_then(|directory| Some(state.path().strip_prefix(directory).ok()?.to_owned()))
+        .and_then(|inside| ImagePath::new(inside.as_os_str().as_bytes()).ok());
+    KeepOut::new(inside)
+}

@@ -1,0 +1,135 @@
+//! RUN, COPY, ADD and WORKDIR: what each does to a tree, and the layer it leaves.
+
+use std::ffi::OsString;
+
+use zuwai_context::Context;
+use zuwai_rootfs::change_set::ChangeSet;
+use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
+use zuwai_rootfs::copy::{self, CopyOptions, ModeChange, SourceTree};
+use zuwai_rootfs::index::Index;
+use zuwai_rootfs::passwd::Accounts;
+use zuwai_rootfs::run::{Outcome, Output, run};
+use zuwai_rootfs::run_error::RunError;
+use zuwai_rootfs::Root;
+
+use super::trees::Trees;
+use crate::error::StepError;
+use crate::plan::{CopyAction, RunAction, Tree, WorkdirAction};
+use crate::request::Surroundings;
+
+/// Runs a command and finds what it changed.
+///
+/// # Errors
+/// When the command cannot be run or fails.
+pub fn run_command(
+    trees: &mut Trees,
+    position: usize,
+    action: &RunAction,
+    threads: usize,
+    surroundings: &Surroundings,
+) -> Result<ChangeSet, StepError> {
+    let mode = trees.mode();
+    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
+    let mut index = match tree.index.take() {
+        Some(index) => index,
+        None => Index::scan(&tree.root, threads)?,
+    };
+    tracing::info!("Running: {:?}", action.argv);
+    let command = Command {
+        argv: action.argv.iter().map(OsString::from).collect(),
+        env: action.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        user: action.user.clone(),
+        workdir: action.workdir.clone(),
+        hostname: HOSTNAME.to_owned(),
+        resolv_conf: surroundings.resolv_conf.clone(),
+        hosts: hosts(HOSTNAME),
+    };
+    match run(&tree.root, &command, mode, Output::inherit(), &surroundings.interrupt)? {
+        Outcome::Exited(0) => {}
+        Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
+        Outcome::Signaled(signal) => {
+            return Err(StepError::Failed { exit_code: 128 + signal, signal: Some(signal) });
+        }
+    }
+    tracing::info!("Taking snapshot of full filesystem...");
+    let changes = index.rescan(&tree.root, threads)?;
+    tree.index = Some(index);
+    Ok(changes)
+}
+
+/// Copies files, and unpacks archives for ADD.
+///
+/// # Errors
+/// When a source is not there or something cannot be read or written.
+pub fn copy_files(
+    trees: &mut Trees,
+    position: usize,
+    action: &CopyAction,
+    context: Option<&Context>,
+) -> Result<ChangeSet, StepError> {
+    let Some(target) = trees.stage(position) else { return Err(StepError::NoTree) };
+    let source = match &action.from {
+        Tree::Context => context.ok_or(StepError::NoContext)?.source(),
+        Tree::Stage(stage) => whole(&trees.stage(*stage).ok_or(StepError::NoTree)?.root),
+        Tree::Image(image) => whole(trees.image(image).ok_or(StepError::NoTree)?),
+    };
+    let owner = match (&action.chown, &action.from) {
+        (Some(chown), _) => Some(resolve_owner(&target.root, chown)?),
+        (None, Tree::Context) => Some((0, 0)),
+        (None, Tree::Stage(_) | Tree::Image(_)) => None,
+    };
+    let mode = action.chmod.as_deref().map(str::parse::<ModeChange>).transpose();
+    let mode = mode.map_err(|error| StepError::Invalid(error.to_string()))?;
+    let options =
+        CopyOptions { owner, mode: mode.as_ref(), extract: action.unpack_archives, ..CopyOptions::default() };
+    let sources: Vec<Vec<u8>> = action.sources.iter().map(|path| path.clone().into_bytes()).collect();
+    let changes = copy::copy(&target.root, source, &sources, action.destination.as_bytes(), &options)?;
+    remember(trees, position, &changes)?;
+    Ok(changes)
+}
+
+/// Makes WORKDIR's directory and those above it that are missing.
+///
+/// # Errors
+/// When the user is unknown or a directory cannot be made.
+pub fn make_directory(
+    trees: &mut Trees,
+    position: usize,
+    action: &WorkdirAction,
+) -> Result<ChangeSet, StepError> {
+    let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
+    let owner = if action.user.is_empty() {
+        (0, 0)
+    } else {
+        resolve_owner(&tree.root, &action.user)?
+    };
+    let changes = copy::make_directories(&tree.root, &action.path, owner, 0o755)?;
+    remember(trees, position, &changes)?;
+    Ok(changes)
+}
+
+/// What a copy wrote is known; the next scan must not find it again.
+fn remember(trees: &mut Trees, position: usize, changes: &ChangeSet) -> Result<(), StepError> {
+    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
+    if let Some(index) = &mut tree.index {
+        index.refresh(&tree.root, changes)?;
+    }
+    Ok(())
+}
+
+fn whole(root: &Root) -> SourceTree<'_> {
+    SourceTree { root, filter: None }
+}
+
+/// `--chown` and the owner of WORKDIR's directories: names are looked up in the image; a user alone is the group's number too.
+fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), StepError> {
+    let accounts = Accounts::load(root)?;
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let uid = accounts.user_id(user).map_err(RunError::from)?;
+    let gid = match group {
+        "" if user.bytes().all(|byte| byte.is_ascii_digit()) => uid,
+        "" => accounts.primary_group(user).unwrap_or(uid),
+        group => accounts.group_id(group).map_err(RunError::from)?,
+    };
+    Ok((uid, gid))
+}

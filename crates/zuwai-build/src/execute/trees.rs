@@ -1,0 +1,205 @@
+//! Where the trees of stages and images are.
+//!
+//! With namespaces each tree is a private directory below the state directory. In place the stage being built is in the
+//! container's own `/`; a stage that others still read is parked by renames in the state directory when the next one
+//! begins, and what the container itself had in `/` waits there too until the build ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use zuwai_layer::ImagePath;
+use zuwai_rootfs::index::Index;
+use zuwai_rootfs::isolation::{self, Mode};
+use zuwai_rootfs::{KeepOut, Root, mounts, park};
+
+use crate::error::BuildError;
+use crate::plan::ImageKey;
+use crate::request::{BuildRequest, Surroundings};
+use crate::state_dir::StateDir;
+
+/// A stage's tree, and what it was after the last step.
+#[derive(Debug)]
+pub struct StageTree {
+    /// The tree.
+    pub root: Root,
+    /// Every path as it was after the last step; made before the first RUN.
+    pub index: Option<Index>,
+}
+
+/// The trees of one build.
+#[derive(Debug)]
+pub struct Trees {
+    mode: Mode,
+    directory: PathBuf,
+    /// What in `/` is not the image's, in place.
+    keep_out: KeepOut,
+    stages: BTreeMap<usize, StageTree>,
+    /// The stage whose tree is in `/`, in place.
+    current: Option<usize>,
+    /// What the container had in `/` before the build, in place.
+    own: Option<Root>,
+    images: Vec<(ImageKey, Root)>,
+}
+
+impl Trees {
+    /// Settles where commands run, if any tree is needed at all.
+    ///
+    /// # Errors
+    /// When there is no place where commands can run.
+    pub fn new(
+        request: &BuildRequest,
+        surroundings: &Surroundings,
+        state: &StateDir,
+        needed: bool,
+    ) -> Result<Self, BuildError> {
+        let directory = state.directory("trees")?;
+        let mode = if needed {
+            let choice = isolation::choose(request.isolation, &directory, surroundings.container.as_deref(), request.force)
+                .map_err(BuildError::Isolation)?;
+            tracing::info!("Isolation: {choice}");
+            choice.mode
+        } else {
+            Mode::Namespaces
+        };
+        let mut keep_out = KeepOut::default();
+        if needed && mode == Mode::InPlace {
+            let own = [Some(request.root_dir.as_path()), Some(state.path()), request.context.as_deref()];
+            let own = own.into_iter().flatten().chain(surroundings.keep_out.iter().map(PathBuf::as_path));
+            keep_out = mounts::keep_out(own).map_err(BuildError::Isolation)?;
+        }
+        Ok(Self {
+            mode,
+            directory,
+            keep_out,
+            stages: BTreeMap::new(),
+            current: None,
+            own: None,
+            images: Vec::new(),
+        })
+    }
+
+    /// How commands run.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// A stage's tree, if it is there.
+    pub fn stage(&self, position: usize) -> Option<&StageTree> {
+        self.stages.get(&position)
+    }
+
+    /// A stage's tree, if it is there.
+    pub fn stage_mut(&mut self, position: usize) -> Option<&mut StageTree> {
+        self.stages.get_mut(&position)
+    }
+
+    /// An image's tree, if it is there.
+    pub fn image(&self, image: &ImageKey) -> Option<&Root> {
+        self.images.iter().find(|(key, _)| key == image).map(|(_, root)| root)
+    }
+
+    /// Goes on in the tree of the stage below, which nobody else needs. False if it has none, or not in its place.
+    ///
+    /// # Errors
+    /// Never today.
+    pub fn take_over(&mut self, position: usize, below: Option<usize>) -> Result<bool, BuildError> {
+        let Some(below) = below else { return Ok(false) };
+        if self.mode == Mode::InPlace && self.current != Some(below) {
+            return Ok(false);
+        }
+        let Some(tree) = self.stages.remove(&below) else { return Ok(false) };
+        self.stages.insert(position, tree);
+        self.current = Some(position);
+        Ok(true)
+    }
+
+    /// An empty tree for a stage. In place, the stage in `/` is parked if `in_use` says so, else removed.
+    ///
+    /// # Errors
+    /// When directories cannot be made, moved or removed.
+    pub fn open(&mut self, position: usize, in_use: impl Fn(usize) -> bool) -> Result<&Root, BuildError> {
+        let root = match self.mode {
+            Mode::Namespaces => private_root(&self.directory.join(format!("stage-{position}")))?,
+            Mode::InPlace => {
+                self.vacate(in_use)?;
+                open_root(Path::new("/"), self.keep_out.clone())?
+            }
+        };
+        self.current = Some(position);
+        let tree = self.stages.entry(position).insert_entry(StageTree { root, index: None });
+        Ok(&tree.into_mut().root)
+    }
+
+    /// An empty tree for an image that files are copied from.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open_image(&mut self, image: &ImageKey) -> Result<&Root, BuildError> {
+        let root = private_root(&self.directory.join(format!("image-{}", self.images.len())))?;
+        self.images.push((image.clone(), root));
+        Ok(&self.images[self.images.len() - 1].1)
+    }
+
+    /// Lets go of a stage's tree that no later stage needs. In place, the one in `/` stays until its place is needed.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn release(&mut self, position: usize) -> Result<(), BuildError> {
+        if self.mode == Mode::InPlace && self.current == Some(position) {
+            return Ok(());
+        }
+        match self.stages.remove(&position) {
+            Some(tree) => remove(tree.root.host_path()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the container back what it had in `/`, if it had anything there.
+    ///
+    /// # Errors
+    /// When something cannot be moved back.
+    pub fn finish(mut self) -> Result<(), BuildError> {
+        if let Some(own) = self.own.take() {
+            let root = open_root(Path::new("/"), self.keep_out.clone())?;
+            park::clear(&root)?;
+            park::restore(&own, &root)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `/` free of images, in place.
+    fn vacate(&mut self, in_use: impl Fn(usize) -> bool) -> Result<(), BuildError> {
+        let root = open_root(Path::new("/"), self.keep_out.clone())?;
+        match self.current.take() {
+            None => {
+                let own = self.directory.join("own");
+                self.own = Some(park::park(&root, &own)?);
+            }
+            Some(current) if in_use(current) => {
+                tracing::info!("Saving stage {current} for later use");
+                let parked = park::park(&root, &self.directory.join(format!("stage-{current}")))?;
+                self.stages.insert(current, StageTree { root: parked, index: None });
+            }
+            Some(current) => {
+                tracing::info!("Deleting filesystem...");
+                park::clear(&root)?;
+                self.stages.remove(&current);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn private_root(path: &Path) -> Result<Root, BuildError> {
+    fs::create_dir(path).map_err(|source| BuildError::State { path: path.to_owned(), source })?;
+    open_root(path, KeepOut::default())
+}
+
+fn open_root(path: &Path, keep_out: KeepOut) -> Result<Root, BuildError> {
+    Root::open(path, keep_out).map_err(|source| BuildError::State { path: path.to_owned(), source })
+}
+
+fn remove(path: &Path) -> Result<(), BuildError> {
+    fs::remove_dir_all(path).map_err(|source| BuildError::State { path: path.to_owned(), source })
+}

@@ -1,0 +1,132 @@
+//! Where the finished image goes.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+use zuwai_oci::archive;
+use zuwai_oci::error::OciError;
+use zuwai_oci::image::Image;
+use zuwai_oci::reference::Reference;
+use zuwai_oci::registry::Registry;
+use zuwai_oci::store::Store;
+
+use crate::error::BuildError;
+use crate::request::Outputs;
+
+/// Writes files and archives, then pushes, so that a refused push leaves what was asked for on disk.
+///
+/// # Errors
+/// When something cannot be written or pushed.
+pub fn write(
+    outputs: &Outputs,
+    image: &Image,
+    store: &Store,
+    runtime: &Runtime,
+    registry: &Registry,
+) -> Result<(), BuildError> {
+    let all_names = || outputs.push.iter().chain(&outputs.names);
+    let names: Vec<Reference> = all_names().cloned().collect();
+    let needs_layers =
+        outputs.docker_archive.is_some() || outputs.oci_archive.is_some() || outputs.oci_layout.is_some();
+    if needs_layers {
+        fetch_missing_layers(image, store, runtime, registry)?;
+    }
+    if let Some(path) = &outputs.docker_archive {
+        archive_file(path, |out| archive::write_docker_archive(out, image, store, &names))?;
+    }
+    if let Some(path) = &outputs.oci_archive {
+        archive_file(path, |out| archive::write_oci_archive(out, image, store, &names))?;
+    }
+    if let Some(path) = &outputs.oci_layout {
+        archive::write_oci_layout(path, image, store, &names)
+            .map_err(|source| BuildError::Archive { path: path.clone(), source: Box::new(source) })?;
+    }
+    for reference in &outputs.push {
+        tracing::info!("Pushing image to {}", reference.familiar());
+        runtime
+            .block_on(registry.push(image, store, reference))
+            .map_err(|source| BuildError::Push { reference: reference.clone(), source: Box::new(source) })?;
+        tracing::info!("Pushed {}@{}", reference.name(), image.digest());
+    }
+    let digest = image.digest();
+    if let Some(path) = &outputs.digest_file {
+        text_file(path, &digest.to_string())?;
+    }
+    if let Some(path) = &outputs.image_name_with_digest_file {
+        let lines = all_names().map(|name| format!("{}@{digest}\n", name.name())).collect::<String>();
+        text_file(path, &lines)?;
+    }
+    if let Some(path) = &outputs.image_name_tag_with_digest_file {
+        let lines = all_names().map(|name| format!("{}@{digest}\n", name.canonical())).collect::<String>();
+        text_file(path, &lines)?;
+    }
+    Ok(())
+}
+
+/// A base that no step ran in was not fetched; an archive holds it all the same.
+fn fetch_missing_layers(
+    image: &Image,
+    store: &Store,
+    runtime: &Runtime,
+    registry: &Registry,
+) -> Result<(), BuildError> {
+    let _guard = runtime.enter();
+    let downloads: Vec<_> = image
+        .layers()
+        .iter()
+        .filter(|layer| !store.contains(&layer.digest))
+        .filter_map(|layer| Some(registry.download(image.origins.get(&layer.digest)?, layer, store)))
+        .collect();
+    downloads.iter().try_for_each(|download| download.wait_blocking().map_err(BuildError::from))
+}
+
+/// Writes a file beside its place and moves it there when it is whole: nothing half written is left.
+fn archive_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), OciError>,
+) -> Result<(), BuildError> {
+    let failed = |source| BuildError::Write { path: path.to_owned(), source };
+    if is_device_or_pipe(path) {
+        let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
+        write(&mut out).map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
+        return out.flush().map_err(failed);
+    }
+    make_parent(path)?;
+    let part = part_path(path);
+    let result = File::create(&part).map_err(failed).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 17, file);
+        write(&mut out).map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
+        out.flush().map_err(failed)?;
+        fs::rename(&part, path).map_err(failed)
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    result
+}
+
+/// `/dev/stdout`, a named pipe: written to, never replaced.
+fn is_device_or_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn text_file(path: &Path, text: &str) -> Result<(), BuildError> {
+    make_parent(path)?;
+    fs::write(path, text).map_err(|source| BuildError::Write { path: path.to_owned(), source })
+}
+
+fn make_parent(path: &Path) -> Result<(), BuildError> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => fs::create_dir_all(parent)
+            .map_err(|source: io::Error| BuildError::Write { path: parent.to_owned(), source }),
+        None => Ok(()),
+    }
+}
+
+fn part_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
+}

@@ -1,0 +1,279 @@
+//! Which stages are needed, and in which order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use zuwai_dockerfile::{Diagnostic, Dockerfile, Expander, InstructionKind, Word};
+use zuwai_oci::config::{Created, ImageConfig};
+use zuwai_oci::platform::Platform;
+use zuwai_oci::reference::Reference;
+
+use super::globals::{Globals, globals};
+use super::stage::{StageBuilder, expansion_error};
+use super::{Base, ImageKey, Plan, StagePlan, Tree};
+use crate::error::BuildError;
+
+/// What a plan is made from besides the Dockerfile.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Build arguments, by name.
+    pub build_args: BTreeMap<String, String>,
+    /// The stage that is asked for, by name or number.
+    pub target: Option<String>,
+    /// The platform that the build runs on.
+    pub host: Platform,
+    /// The platform to build for.
+    pub platform: Platform,
+    /// Proxy variables that every `RUN` gets.
+    pub proxy_env: Vec<(String, String)>,
+    /// The time of new history rows.
+    pub created: Created,
+}
+
+/// Gives the configurations of images. The one thing a plan asks for while it is made, because ONBUILD triggers and
+/// environments of bases decide what a stage does.
+pub trait Images {
+    /// The configuration of an image.
+    ///
+    /// # Errors
+    /// When the image cannot be had.
+    fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError>;
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// When the Dockerfile is wrong, names a stage that is not there or a feature that is not supported yet, or a base's
+/// configuration cannot be had.
+pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Result<Plan, BuildError> {
+    let target = target_stage(dockerfile, inputs.target.as_deref())?;
+    let globals = globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
+    let mut planner = Planner { dockerfile, inputs, images, globals, stages: Vec::new(), places: BTreeMap::new() };
+    planner.stage(target)?;
+    Ok(Plan { stages: planner.stages })
+}
+
+/// The images that the target is sure to need, as far as the Dockerfile alone tells (a base's triggers may add more):
+/// they can be asked for all at once before the plan is made.
+///
+/// # Errors
+/// When the Dockerfile is wrong.
+pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<ImageKey>, BuildError> {
+    let target = target_stage(dockerfile, inputs.target.as_deref())?;
+    let globals = globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
+    let (mut expected, mut seen, mut open) = (Vec::new(), vec![false; dockerfile.stages.len()], vec![target]);
+    while let Some(number) = open.pop() {
+        if std::mem::replace(&mut seen[number], true) {
+            continue;
+        }
+        let from = resolve_from(dockerfile, number, &globals, inputs)?;
+        match from.base {
+            FromBase::Scratch => {}
+            FromBase::Stage(number) => open.push(number),
+            FromBase::Image(image) => expected.push(image),
+        }
+        for instruction in &dockerfile.stages[number].instructions {
+            let InstructionKind::Copy(copy) = &instruction.kind else { continue };
+            let Some(from) = &copy.from else { continue };
+            match resolve_copy_source(dockerfile, from, &inputs.platform)? {
+                CopySource::Stage(number) => open.push(number),
+                CopySource::Image(image) => expected.push(image),
+            }
+        }
+    }
+    expected.dedup();
+    Ok(expected)
+}
+
+fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
+    match target {
+        None => Ok(dockerfile.stages.len().saturating_sub(1)),
+        Some(name) => dockerfile.stage(name).map(|stage| stage.index).ok_or_else(|| BuildError::UnknownTarget {
+            target: name.to_owned(),
+            known: dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref()).map(|name| name.text.clone()).collect(),
+        }),
+    }
+}
+
+/// A FROM line with its variables replaced.
+struct From {
+    name: String,
+    base: FromBase,
+    platform: Platform,
+}
+
+enum FromBase {
+    Scratch,
+    Stage(usize),
+    Image(ImageKey),
+}
+
+fn resolve_from(
+    dockerfile: &Dockerfile,
+    number: usize,
+    globals: &Globals,
+    inputs: &Inputs,
+) -> Result<From, BuildError> {
+    let from = &dockerfile.stages[number].from;
+    let expander = Expander::new(dockerfile.directives.escape);
+    let wrong = |diagnostic: Diagnostic| BuildError::from(diagnostic.in_source(&dockerfile.source));
+    let expand = |word: &Word| {
+        expander.word(&word.text, globals).map_err(|error| wrong(expansion_error(word.span, &error)))
+    };
+    let platform = match &from.platform {
+        None => inputs.platform.clone(),
+        Some(word) => {
+            let text = expand(word)?;
+            Platform::parse(&text).map_err(|error| {
+                wrong(Diagnostic::error(word.span, format!("failed to parse platform {text:?}: {error}"))
+                    .with_help("a platform is OS/ARCHITECTURE[/VARIANT], for instance linux/arm64"))
+            })?
+        }
+    };
+    let name = expand(&from.image)?;
+    if name.is_empty() {
+        return Err(wrong(
+            Diagnostic::error(from.image.span, format!("base name ({}) should not be blank", from.image.text))
+                .with_help("give the argument a default before the first FROM, or a value with --build-arg"),
+        ));
+    }
+    let base = if let Some(stage) = dockerfile.stage_named(&name, number) {
+        FromBase::Stage(stage.index)
+    } else if name == "scratch" {
+        FromBase::Scratch
+    } else {
+        let reference = Reference::parse(&name).map_err(|error| {
+            wrong(Diagnostic::error(from.image.span, format!("failed to parse stage name {name:?}: {error}")))
+        })?;
+        FromBase::Image(ImageKey { reference, platform: platform.clone() })
+    };
+    Ok(From { name, base, platform })
+}
+
+enum CopySource {
+    Stage(usize),
+    Image(ImageKey),
+}
+
+/// What `--from` means: a stage by number or by name, else an image.
+fn resolve_copy_source(
+    dockerfile: &Dockerfile,
+    from: &Word,
+    platform: &Platform,
+) -> Result<CopySource, BuildError> {
+    let wrong = |diagnostic: Diagnostic| BuildError::from(diagnostic.in_source(&dockerfile.source));
+    if from.text.contains('$') {
+        return Err(wrong(
+            Diagnostic::error(from.span, format!("'{}' is not a stage: variables are not expanded in --from", from.text))
+                .with_help("define a new stage FROM the variable, and copy from that stage's name"),
+        ));
+    }
+    if let Some(stage) = dockerfile.stage(&from.text) {
+        return Ok(CopySource::Stage(stage.index));
+    }
+    if let Ok(number) = from.text.parse::<usize>() {
+        return Err(wrong(
+            Diagnostic::error(from.span, format!("invalid stage index {number}"))
+                .with_help(format!("there are {} stages, numbered from 0", dockerfile.stages.len())),
+        ));
+    }
+    let reference = Reference::parse(&from.text).map_err(|error| {
+        wrong(Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text)))
+    })?;
+    Ok(CopySource::Image(ImageKey { reference, platform: platform.clone() }))
+}
+
+/// Where a stage of the Dockerfile is in the plan.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Being planned: a stage that leads back here depends on itself.
+    Open,
+    At(usize),
+}
+
+struct Planner<'a> {
+    dockerfile: &'a Dockerfile,
+    inputs: &'a Inputs,
+    images: &'a dyn Images,
+    globals: Globals,
+    stages: Vec<StagePlan>,
+    places: BTreeMap<usize, Place>,
+}
+
+
+impl Planner<'_> {
+    /// Plans a stage after everything it needs, and gives its position.
+    fn stage(&mut self, number: usize) -> Result<usize, BuildError> {
+        match self.places.get(&number) {
+            Some(Place::At(position)) => return Ok(*position),
+            Some(Place::Open) => {
+                let from = &self.dockerfile.stages[number].from;
+                let name = from.name.as_ref().map_or_else(|| number.to_string(), |name| name.text.clone());
+                let diagnostic =
+                    Diagnostic::error(from.span, format!("circular dependency detected on stage: {name}"));
+                return Err(diagnostic.in_source(&self.dockerfile.source).into());
+            }
+            None => {}
+        }
+        self.places.insert(number, Place::Open);
+        let from = resolve_from(self.dockerfile, number, &self.globals, self.inputs)?;
+        let (base, platform, mut builder) = match from.base {
+            FromBase::Scratch => {
+                let builder = StageBuilder::new(ImageConfig::empty(&from.platform), false);
+                (Base::Scratch, from.platform, builder)
+            }
+            FromBase::Stage(number) => {
+                let position = self.stage(number)?;
+                let below = &self.stages[position];
+                let builder = StageBuilder::on_stage(below.config.clone(), below.scope.clone());
+                (Base::Stage(position), below.platform.clone(), builder)
+            }
+            FromBase::Image(image) => {
+                let config = self.images.config(&image)?;
+                let platform = config.platform();
+                (Base::Image(image), platform, StageBuilder::new(ImageConfig::clone(&config), true))
+            }
+        };
+        let triggers = builder.take_triggers(&from.name)?;
+        let stage = &self.dockerfile.stages[number];
+        let written = stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
+        let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
+        let context = super::stage::Context {
+            globals: &self.globals,
+            build_args: &self.inputs.build_args,
+            proxy_env: &self.inputs.proxy_env,
+            created: &self.inputs.created,
+        };
+        for (instruction, source, is_trigger) in all {
+            let escape = if is_trigger { '\\' } else { self.dockerfile.directives.escape };
+            let tree = match &instruction.kind {
+                InstructionKind::Copy(copy) if copy.from.is_some() => {
+                    let from = copy.from.as_ref().unwrap_or(&copy.transfer.destination);
+                    Some(match resolve_copy_source(self.dockerfile, from, &self.inputs.platform)? {
+                        CopySource::Stage(number) => Tree::Stage(self.stage(number)?),
+                        CopySource::Image(image) => Tree::Image(image),
+                    })
+                }
+                _ => None,
+            };
+            builder
+                .instruction(instruction, &Expander::new(escape), &context, tree.unwrap_or(Tree::Context), !is_trigger)
+                .map_err(|diagnostic| BuildError::from(diagnostic.in_source(source)))?;
+        }
+        let position = self.stages.len();
+        self.places.insert(number, Place::At(position));
+        let (steps, config, scope) = builder.finish();
+        self.stages.push(StagePlan {
+            number,
+            name: stage.from.name.as_ref().map(|name| name.text.clone()),
+            base_name: from.name,
+            base,
+            platform,
+            triggers: triggers.len(),
+            steps,
+            config,
+            scope,
+        });
+        Ok(position)
+    }
+}

@@ -1,0 +1,480 @@
+//! One stage: its instructions become steps, and its configuration what they make of the base's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use zuwai_dockerfile::ast::{
+    AddInstruction, ArgInstruction, CommandLine, CopyInstruction, HealthcheckInstruction, NetworkMode,
+    RunInstruction, RunScript, SecurityMode, Transfer, TransferSource,
+};
+use zuwai_dockerfile::{Diagnostic, ExpandError, Expander, Instruction, InstructionKind, Lookup, Source, Span, Word};
+use zuwai_layer::ImagePath;
+use zuwai_oci::config::{Created, Empty, Healthcheck, History, ImageConfig};
+
+use super::globals::Globals;
+use super::scope::{Scope, set_image_env, split_variable};
+use super::{Action, CopyAction, RunAction, Step, Tree, WorkdirAction, history};
+use crate::error::BuildError;
+
+/// The PATH of an image whose configuration has none, as BuildKit sets it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The shell of RUN, CMD and ENTRYPOINT where SHELL sets no other.
+const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+/// Arguments that are for the builder, not for the environment of RUN.
+const BUILDER_ARGS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// What all stages of a Dockerfile share.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Arguments from before the first FROM.
+    pub globals: &'a Globals,
+    /// Build arguments.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// Proxy variables for every RUN.
+    pub proxy_env: &'a [(String, String)],
+    /// The time of new history rows.
+    pub created: &'a Created,
+}
+
+impl Lookup for Scope {
+    fn get(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
+        Scope::get(self, name).map(Into::into)
+    }
+}
+
+/// An expansion that failed, as a diagnostic at its word.
+pub fn expansion_error(span: Span, error: &ExpandError) -> Diagnostic {
+    Diagnostic::error(span, format!("failed to process this word: {error}"))
+}
+
+/// A feature that is understood and not done yet.
+fn not_supported(span: Span, what: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::error(span, format!("{what} is not supported yet"))
+}
+
+/// Takes one instruction after the other.
+#[derive(Debug)]
+pub struct StageBuilder {
+    config: ImageConfig,
+    scope: Scope,
+    steps: Vec<Step>,
+    /// CMD stands in this stage, so that ENTRYPOINT leaves it.
+    cmd_is_own: bool,
+}
+
+impl StageBuilder {
+    /// A stage on an image, or on nothing (`from_image` false).
+    pub fn new(mut config: ImageConfig, from_image: bool) -> Self {
+        if from_image {
+            config.drop_leftovers();
+        } else {
+            config.config.working_dir = "/".to_owned();
+        }
+        if !config.config.env.iter().any(|variable| split_variable(variable).0 == "PATH") {
+            config.config.env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        let scope = Scope::from_image(&config.config.env);
+        Self { config, scope, steps: Vec::new(), cmd_is_own: false }
+    }
+
+    /// A stage on another stage: its configuration and variables go on.
+    pub fn on_stage(config: ImageConfig, scope: Scope) -> Self {
+        Self { config, scope, steps: Vec::new(), cmd_is_own: false }
+    }
+
+    /// The base's ONBUILD triggers, parsed; they are in the configuration no more.
+    ///
+    /// # Errors
+    /// When a trigger is not an instruction.
+    pub fn take_triggers(&mut self, base_name: &str) -> Result<Vec<(Instruction, Arc<Source>)>, BuildError> {
+        let name = format!("ONBUILD of {base_name}");
+        std::mem::take(&mut self.config.config.on_build)
+            .iter()
+            .map(|trigger| {
+                let instruction = zuwai_dockerfile::parse_onbuild(&name, trigger)?;
+                Ok((instruction, Arc::new(Source::new(name.as_str(), trigger.as_str()))))
+            })
+            .collect()
+    }
+
+    /// The steps, the configuration and the variables at the end.
+    pub fn finish(self) -> (Vec<Step>, ImageConfig, Scope) {
+        (self.steps, self.config, self.scope)
+    }
+
+    /// Takes the next instruction. `tree` is where COPY reads; `spanned` tells whether its span is about the Dockerfile.
+    ///
+    /// # Errors
+    /// When the instruction is wrong, or asks for what is not supported yet.
+    pub fn instruction(
+        &mut self,
+        instruction: &Instruction,
+        expander: &Expander,
+        context: &Context<'_>,
+        tree: Tree,
+        spanned: bool,
+    ) -> Result<(), Diagnostic> {
+        let resolved;
+        let kind = if let InstructionKind::Arg(_) = instruction.kind {
+            // Each argument's default sees those before it, so ARG resolves its words itself.
+            &instruction.kind
+        } else {
+            resolved = instruction.resolve(expander, &self.scope)?;
+            &resolved.kind
+        };
+        let (row, action) = match kind {
+            InstructionKind::Add(add) => self.add(add, instruction.span)?,
+            InstructionKind::Arg(arg) => (Some(self.arg(arg, expander, context)?), Action::Config),
+            InstructionKind::Cmd(command) => (Some(self.cmd(command)), Action::Config),
+            InstructionKind::Copy(copy) => self.copy(copy, tree, instruction.span)?,
+            InstructionKind::Entrypoint(command) => (Some(self.entrypoint(command)), Action::Config),
+            InstructionKind::Env(pairs) => {
+                let mut row = "ENV".to_owned();
+                for pair in pairs {
+                    let (name, value) = (&pair.key.text, &pair.value.text);
+                    set_image_env(&mut self.config.config.env, name, value);
+                    self.scope.set_env(name, value);
+                    row.push_str(&format!(" {name}={value}"));
+                }
+                (Some(row), Action::Config)
+            }
+            InstructionKind::Expose(ports) => (Some(self.expose(ports)?), Action::Config),
+            InstructionKind::Healthcheck(check) => (Some(self.healthcheck(check)), Action::Config),
+            InstructionKind::Label(pairs) => {
+                let mut row = "LABEL".to_owned();
+                for pair in pairs {
+                    let (name, value) = (&pair.key.text, &pair.value.text);
+                    self.config.config.labels.insert(name.clone(), value.clone());
+                    row.push_str(&format!(" {name}={value}"));
+                }
+                (Some(row), Action::Config)
+            }
+            InstructionKind::Maintainer(name) => {
+                self.config.author.clone_from(&name.text);
+                (Some(format!("MAINTAINER {}", name.text)), Action::Config)
+            }
+            InstructionKind::Onbuild(onbuild) => {
+                self.config.config.on_build.push(onbuild.trigger.clone());
+                (None, Action::Config)
+            }
+            InstructionKind::Run(run) => self.run(run, context)?,
+            InstructionKind::Shell(words) => {
+                let words = texts(words);
+                let row = format!("SHELL {}", history::plain_list(&words));
+                self.config.config.shell = words;
+                (Some(row), Action::Config)
+            }
+            InstructionKind::Stopsignal(signal) => {
+                check_signal(signal)?;
+                self.config.config.stop_signal.clone_from(&signal.text);
+                (Some(format!("STOPSIGNAL {}", signal.text)), Action::Config)
+            }
+            InstructionKind::User(user) => {
+                self.config.config.user.clone_from(&user.text);
+                (Some(format!("USER {}", user.text)), Action::Config)
+            }
+            InstructionKind::Volume(paths) => (Some(self.volume(paths)?), Action::Config),
+            InstructionKind::Workdir(path) => self.workdir(path)?,
+        };
+        if let Some(created_by) = row {
+            self.config.history.push(History {
+                created: Some(context.created.clone()),
+                created_by,
+                comment: history::COMMENT.to_owned(),
+                empty_layer: !action.makes_layer(),
+                ..History::default()
+            });
+        }
+        let span = spanned.then_some(instruction.span);
+        self.steps.push(Step { text: instruction.original.clone(), span, action });
+        Ok(())
+    }
+
+    fn arg(
+        &mut self,
+        arg: &ArgInstruction,
+        expander: &Expander,
+        context: &Context<'_>,
+    ) -> Result<String, Diagnostic> {
+        let mut row = "ARG".to_owned();
+        for declaration in &arg.args {
+            let expand = |word: &Word, scope: &Scope| {
+                expander.word(&word.text, scope).map_err(|error| expansion_error(word.span, &error))
+            };
+            let name = expand(&declaration.key, &self.scope)?;
+            let value = match (context.build_args.get(&name), &declaration.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(expand(default, &self.scope)?),
+                (None, None) => context.globals.get(&name).cloned(),
+            };
+            row.push_str(&format!(" {name}"));
+            if let Some(value) = &value {
+                row.push_str(&format!("={value}"));
+            }
+            if BUILDER_ARGS.contains(&name.as_str()) {
+                continue;
+            }
+            self.scope.declare_arg(&name, value);
+        }
+        Ok(row)
+    }
+
+    /// The words of a command: the shell's and the text, or the exec form's own.
+    fn command_words(&self, command: &CommandLine) -> Vec<String> {
+        match command {
+            CommandLine::Exec(words) => texts(words),
+            CommandLine::Shell(text) => self.with_shell(&text.text),
+        }
+    }
+
+    fn with_shell(&self, text: &str) -> Vec<String> {
+        let mut words = self.config.config.shell.clone();
+        if words.is_empty() {
+            words.extend(DEFAULT_SHELL.map(str::to_owned));
+        }
+        words.push(text.to_owned());
+        words
+    }
+
+    fn cmd(&mut self, command: &CommandLine) -> String {
+        let words = self.command_words(command);
+        let row = format!("CMD {}", history::quoted_list(&words));
+        self.config.config.cmd = words;
+        self.config.config.args_escaped = true;
+        self.cmd_is_own = true;
+        row
+    }
+
+    fn entrypoint(&mut self, command: &CommandLine) -> String {
+        let words = self.command_words(command);
+        let row = format!("ENTRYPOINT {}", history::quoted_list(&words));
+        self.config.config.entrypoint = words;
+        if !self.cmd_is_own {
+            self.config.config.cmd.clear();
+        }
+        row
+    }
+
+    fn expose(&mut self, ports: &[Word]) -> Result<String, Diagnostic> {
+        let mut shown = Vec::new();
+        for word in ports {
+            for port in super::ports::parse(&word.text).map_err(|problem| Diagnostic::error(word.span, problem))? {
+                self.config.config.exposed_ports.insert(port.clone(), Empty {});
+                shown.push(port);
+            }
+        }
+        shown.sort();
+        shown.dedup();
+        Ok(format!("EXPOSE {}", history::plain_list(&shown)))
+    }
+
+    fn healthcheck(&mut self, check: &HealthcheckInstruction) -> String {
+        let nanoseconds = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        let check = match check {
+            HealthcheckInstruction::None => {
+                Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }
+            }
+            HealthcheckInstruction::Command(check) => {
+                let mut test;
+                match &check.command {
+                    CommandLine::Exec(words) => {
+                        test = vec!["CMD".to_owned()];
+                        test.extend(texts(words));
+                    }
+                    CommandLine::Shell(text) => test = vec!["CMD-SHELL".to_owned(), text.text.clone()],
+                }
+                Healthcheck {
+                    test,
+                    interval: nanoseconds(check.interval),
+                    timeout: nanoseconds(check.timeout),
+                    start_period: nanoseconds(check.start_period),
+                    start_interval: nanoseconds(check.start_interval),
+                    retries: i64::from(check.retries),
+                    ..Healthcheck::default()
+                }
+            }
+        };
+        let times = [check.interval, check.timeout, check.start_period, check.start_interval];
+        let row = history::healthcheck(&check.test, times, check.retries);
+        self.config.config.healthcheck = Some(check);
+        row
+    }
+
+    fn volume(&mut self, paths: &[Word]) -> Result<String, Diagnostic> {
+        if let Some(empty) = paths.iter().find(|path| path.text.is_empty()) {
+            return Err(Diagnostic::error(empty.span, "VOLUME specified can not be an empty string"));
+        }
+        let paths = texts(paths);
+        self.config.config.volumes.extend(paths.iter().map(|path| (path.clone(), Empty {})));
+        Ok(format!("VOLUME {}", history::plain_list(&paths)))
+    }
+
+    /// The working directory in force.
+    fn working_directory(&self, span: Span) -> Result<ImagePath, Diagnostic> {
+        ImagePath::clamped(&self.config.config.working_dir).map_err(|error| Diagnostic::error(span, error.to_string()))
+    }
+
+    fn workdir(&mut self, path: &Word) -> Result<(Option<String>, Action), Diagnostic> {
+        let workdir = self
+            .working_directory(path.span)?
+            .join(&path.text)
+            .map_err(|error| Diagnostic::error(path.span, error.to_string()))?;
+        self.config.config.working_dir = workdir.to_string();
+        let row = format!("WORKDIR {workdir}");
+        let action = if workdir.is_root() {
+            Action::Config
+        } else {
+            Action::Workdir(WorkdirAction { path: workdir, user: self.config.config.user.clone() })
+        };
+        Ok((Some(row), action))
+    }
+
+    fn run(
+        &mut self,
+        run: &RunInstruction,
+        context: &Context<'_>,
+    ) -> Result<(Option<String>, Action), Diagnostic> {
+        if let Some(mount) = run.mounts.first() {
+            return Err(not_supported(mount.span, "RUN --mount"));
+        }
+        if let Some((NetworkMode::None, span)) = run.network {
+            return Err(not_supported(span, "RUN --network=none"));
+        }
+        if let Some((SecurityMode::Insecure, span)) = run.security {
+            return Err(not_supported(span, "RUN --security=insecure"));
+        }
+        if let Some(device) = run.devices.first() {
+            return Err(not_supported(device.span, "RUN --device"));
+        }
+        if let Some(heredoc) = run.heredocs.first() {
+            return Err(not_supported(heredoc.span, "a here-document of RUN"));
+        }
+        let argv = match run.script() {
+            RunScript::Exec(words) => words,
+            RunScript::Shell(text) => self.with_shell(&text),
+            RunScript::File { name, .. } => self.with_shell(&format!("/dev/pipes/{name}")),
+        };
+        let row = history::run(&self.scope.history_args(), &argv);
+        let mut env: BTreeMap<String, String> = context.proxy_env.iter().cloned().collect();
+        for (name, value) in context.build_args {
+            if zuwai_dockerfile::predefined::is_proxy_arg(name) {
+                env.insert(name.clone(), value.clone());
+            }
+        }
+        env.extend(self.scope.variables().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let workdir = ImagePath::clamped(&self.config.config.working_dir).unwrap_or_default();
+        let action = RunAction { argv, env: env.into_iter().collect(), user: self.config.config.user.clone(), workdir };
+        Ok((Some(row), Action::Run(action)))
+    }
+
+    fn copy(
+        &mut self,
+        copy: &CopyInstruction,
+        tree: Tree,
+        span: Span,
+    ) -> Result<(Option<String>, Action), Diagnostic> {
+        if let Some(span) = copy.parents_span {
+            return Err(not_supported(span, "COPY --parents"));
+        }
+        self.transfer("COPY", &copy.transfer, tree, span)
+    }
+
+    fn add(&mut self, add: &AddInstruction, span: Span) -> Result<(Option<String>, Action), Diagnostic> {
+        if let Some(checksum) = &add.checksum {
+            return Err(not_supported(checksum.span, "ADD --checksum"));
+        }
+        for (span, flag) in [(add.keep_git_dir_span, "--keep-git-dir"), (add.unpack_span, "--unpack")] {
+            if let Some(span) = span {
+                return Err(not_supported(span, format!("ADD {flag}")));
+            }
+        }
+        for source in &add.transfer.sources {
+            if let TransferSource::Path(path) = source {
+                if is_remote(&path.text) {
+                    return Err(not_supported(path.span, "ADD of a URL or git repository"));
+                }
+            }
+        }
+        self.transfer("ADD", &add.transfer, Tree::Context, span)
+    }
+
+    fn transfer(
+        &mut self,
+        keyword: &str,
+        transfer: &Transfer,
+        from: Tree,
+        span: Span,
+    ) -> Result<(Option<String>, Action), Diagnostic> {
+        if let Some(span) = transfer.link_span.filter(|_| transfer.link) {
+            return Err(not_supported(span, format!("{keyword} --link")));
+        }
+        if let Some(pattern) = transfer.exclude.first() {
+            return Err(not_supported(pattern.span, format!("{keyword} --exclude")));
+        }
+        let mut row = keyword.to_owned();
+        let text = |word: &Option<Word>| word.as_ref().map(|word| word.text.clone()).filter(|text| !text.is_empty());
+        let (chown, chmod) = (text(&transfer.chown), text(&transfer.chmod));
+        for (flag, value) in [("chown", &chown), ("chmod", &chmod)] {
+            if let Some(value) = value {
+                row.push_str(&format!(" --{flag}={value}"));
+            }
+        }
+        let mut sources = Vec::new();
+        for source in &transfer.sources {
+            match source {
+                TransferSource::Path(path) => {
+                    row.push_str(&format!(" {}", path.text));
+                    sources.push(path.text.clone());
+                }
+                TransferSource::Heredoc(heredoc) => {
+                    return Err(not_supported(heredoc.span, format!("a here-document of {keyword}")));
+                }
+            }
+        }
+        let written = &transfer.destination.text;
+        row.push_str(&format!(" {written} # buildkit"));
+        let mut destination = self
+            .working_directory(span)?
+            .join(written)
+            .map_err(|error| Diagnostic::error(transfer.destination.span, error.to_string()))?
+            .to_string();
+        let is_directory = written.is_empty() || written == "." || written.ends_with('/') || written.ends_with("/.");
+        if is_directory && !destination.ends_with('/') {
+            destination.push('/');
+        }
+        let unpack_archives = keyword == "ADD";
+        Ok((Some(row), Action::Copy(CopyAction { from, sources, destination, chown, chmod, unpack_archives })))
+    }
+}
+
+fn texts(words: &[Word]) -> Vec<String> {
+    words.iter().map(|word| word.text.clone()).collect()
+}
+
+/// Whether ADD fetches this source instead of reading it from the context.
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| source.starts_with(scheme))
+}
+
+/// Signals by name, with or without `SIG`, or by number, as `docker` takes them.
+fn check_signal(signal: &Word) -> Result<(), Diagnostic> {
+    const NAMES: [&str; 34] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
+        "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+    ];
+    let text = signal.text.to_ascii_uppercase();
+    let name = text.strip_prefix("SIG").unwrap_or(&text);
+    let offset = |base: &str, sign: char| name.strip_prefix(base).and_then(|rest| {
+        if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse::<u8>().ok() }
+    });
+    let known = NAMES.contains(&name)
+        || offset("RTMIN", '+').is_some_and(|offset| offset <= 15)
+        || offset("RTMAX", '-').is_some_and(|offset| offset <= 14)
+        || signal.text.parse::<u32>().is_ok_and(|number| number > 0);
+    if known {
+        return Ok(());
+    }
+    Err(Diagnostic::error(signal.span, format!("invalid signal: {}", signal.text))
+        .with_help("name a signal (SIGTERM, TERM) or give its number"))
+}

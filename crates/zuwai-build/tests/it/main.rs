@@ -1,0 +1,133 @@
+//! Plans of whole Dockerfiles, as golden files: stages, steps, configuration and history.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use zuwai_build::BuildError;
+use zuwai_build::plan::planner::{Images, Inputs, plan};
+use zuwai_build::plan::{Action, ImageKey, Plan};
+use zuwai_oci::config::{Created, ImageConfig};
+use zuwai_oci::platform::Platform;
+
+/// Bases by their familiar name; whatever is not here has an empty configuration.
+#[derive(Default)]
+struct Bases(BTreeMap<&'static str, ImageConfig>);
+
+impl Images for Bases {
+    fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError> {
+        let name = image.reference.familiar();
+        let empty = || ImageConfig::empty(&image.platform);
+        Ok(Arc::new(self.0.get(name.as_str()).cloned().unwrap_or_else(empty)))
+    }
+}
+
+fn inputs(args: &[(&str, &str)], target: Option<&str>) -> Inputs {
+    let platform = Platform::parse("linux/amd64").unwrap();
+    Inputs {
+        build_args: args.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        target: target.map(str::to_owned),
+        host: platform.clone(),
+        platform,
+        proxy_env: Vec::new(),
+        created: Created::parse("2026-01-02T03:04:05Z").unwrap(),
+    }
+}
+
+fn try_plan(text: &str, args: &[(&str, &str)], target: Option<&str>, bases: &Bases) -> Result<Plan, BuildError> {
+    let dockerfile = zuwai_dockerfile::parse("Dockerfile", text.as_bytes())?;
+    plan(&dockerfile, &inputs(args, target), bases)
+}
+
+fn show(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (position, stage) in plan.stages.iter().enumerate() {
+        let _ = writeln!(text, "{position}: stage {} {:?} on {:?} for {}", stage.number, stage.name, stage.base, stage.platform);
+        for step in &stage.steps {
+            let _ = writeln!(text, "  {}", step.text);
+            match &step.action {
+                Action::Config => {}
+                action => {
+                    let _ = writeln!(text, "    -> {action:?}");
+                }
+            }
+        }
+        for row in &stage.config.history {
+            let _ = writeln!(text, "  history {}: {}", if row.empty_layer { "empty" } else { "layer" }, row.created_by);
+        }
+        let config = String::from_utf8(stage.config.to_bytes().unwrap()).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let _ = writeln!(text, "  config {}", config["config"]);
+    }
+    text
+}
+
+fn golden(name: &str, text: &str, args: &[(&str, &str)], target: Option<&str>, bases: &Bases) {
+    let shown = match try_plan(text, args, target, bases) {
+        Ok(plan) => show(&plan),
+        Err(error) => format!("error: {error}\n"),
+    };
+    insta::assert_snapshot!(name, shown);
+}
+
+#[test]
+fn only_what_the_target_needs_is_planned_each_after_its_needs() {
+    let text = "FROM a AS one\nRUN one\nFROM b AS unused\nRUN unused\nFROM one AS two\nRUN two\n\
+                FROM scratch\nCOPY --from=two /x /x\nCOPY --from=0 /y /y\nCOPY --from=img:1 /z /z\n";
+    golden("stages", text, &[], None, &Bases::default());
+    golden("stages_target_by_name", text, &[], Some("TWO"), &Bases::default());
+    golden("stages_target_by_number", text, &[], Some("1"), &Bases::default());
+    golden("stages_target_unknown", text, &[], Some("three"), &Bases::default());
+}
+
+#[test]
+fn variables_have_buildkits_scopes() {
+    let text = "ARG G=glob H=$G\nARG IMG=base\nFROM $IMG:${H} AS one\nARG G\nARG A=1 B=$A\nENV E=$G-$B\nARG E=later\nRUN x $E\n\
+                FROM one\nARG NOVAL\nARG TARGETARCH\nENV N=${NOVAL:-none} A=env X=$A\nRUN [\"y\"]\n";
+    golden("variables", text, &[], None, &Bases::default());
+    golden("variables_build_args", text, &[("A", "a=b"), ("IMG", "other"), ("NOVAL", ""), ("HTTP_PROXY", "p")], None, &Bases::default());
+}
+
+#[test]
+fn configuration_follows_the_instructions() {
+    let text = "FROM scratch\nMAINTAINER me\nENV A=1 B=\"two words\"\nLABEL a=b \"c d\"=\"e f\"\nWORKDIR /app\nWORKDIR sub/../other\n\
+                USER app:extra\nEXPOSE 80 443/udp 7000-7002\nVOLUME /data /data2\nVOLUME [\"/d3\"]\nSTOPSIGNAL SIGUSR1\n\
+                HEALTHCHECK --interval=5s --retries=2 CMD curl x\nSHELL [\"/bin/sh\",\"-ec\"]\nONBUILD RUN trig\nCMD echo default\n\
+                ENTRYPOINT [\"/bin/sh\", \"-c\", \"echo \\\"hi\\\"\"]\nCOPY --chown=1:2 --chmod=755 a b* x/\nADD c .\nWORKDIR /\n";
+    golden("configuration", text, &[], None, &Bases::default());
+}
+
+#[test]
+fn a_bases_triggers_run_first_and_are_gone() {
+    let mut base = ImageConfig::empty(&Platform::parse("linux/amd64").unwrap());
+    base.config.on_build = vec!["RUN first".to_owned(), "COPY --from=tools /t /t".to_owned()];
+    base.config.cmd = vec!["inherited".to_owned()];
+    let bases = Bases([("base", base)].into());
+    let text = "FROM busybox AS tools\nRUN tool\nFROM base\nRUN second\nENTRYPOINT [\"e\"]\n";
+    golden("triggers", text, &[], None, &bases);
+}
+
+#[test]
+fn what_is_wrong_or_not_done_yet_is_named_with_its_place() {
+    for (name, text) in [
+        ("mount", "FROM a\nRUN --mount=type=cache,target=/c x\n"),
+        ("network_none", "FROM a\nRUN --network=none x\n"),
+        ("run_heredoc", "FROM a\nRUN <<EOF\nx\nEOF\n"),
+        ("copy_heredoc", "FROM a\nCOPY <<f /x\ny\nf\n"),
+        ("link", "FROM a\nCOPY --link a /b\n"),
+        ("parents", "FROM a\nCOPY --parents a /b\n"),
+        ("exclude", "FROM a\nCOPY --exclude=x a /b\n"),
+        ("add_url", "FROM a\nADD https://example.com/x /b\n"),
+        ("copy_from_variable", "FROM a AS s\nARG S=s\nFROM a\nCOPY --from=$S a /b\n"),
+        ("copy_from_missing_number", "FROM a\nCOPY --from=7 a /b\n"),
+        ("circular", "FROM a AS x\nCOPY --from=y a /b\nFROM a AS y\nCOPY --from=x a /b\n"),
+        ("blank_base", "ARG X\nFROM ${X}\n"),
+        ("bad_image", "FROM UPPER/case:1\n"),
+        ("bad_signal", "FROM a\nSTOPSIGNAL SIGNOPE\n"),
+        ("bad_port", "FROM a\nEXPOSE 80/http\n"),
+        ("required_variable", "FROM a\nENV A=${B:?set B}\n"),
+        ("bad_platform", "FROM --platform=a/b/c/d x\n"),
+    ] {
+        golden(&format!("error_{name}"), text, &[], None, &Bases::default());
+    }
+}
