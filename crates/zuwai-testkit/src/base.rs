@@ -77,7 +77,14 @@ impl Base {
             }
             other => format!("base-{}-{EDITION}", other.name()),
         };
-        kept(&name, |dir| match self {
+        kept(&name, |dir| {
+            self.make(dir);
+            let _ = std::fs::remove_dir_all(dir.join("tar"));
+        })
+    }
+
+    fn make(self, dir: &Path) {
+        match self {
             Self::Busybox => layout::write(dir, &[tar(dir, "busybox.tar", busybox)], config(json!({}), 1)),
             Self::Debian => debian(dir),
             Self::Alpine => alpine(dir),
@@ -91,7 +98,7 @@ impl Base {
                 let layers = [tar(dir, "busybox.tar", busybox), tar(dir, "files.tar", many_files)];
                 layout::write(dir, &layers, config(json!({}), 2));
             }
-        })
+        }
     }
 
     /// Pushes it to `registry` under its name.
@@ -148,7 +155,8 @@ fn config(changes: Value, layers: usize) -> Value {
 }
 
 fn tar(dir: &Path, name: &str, fill: fn(&mut Writer<BufWriter<File>>)) -> PathBuf {
-    let file = dir.with_extension(name);
+    let file = dir.join("tar").join(name);
+    std::fs::create_dir_all(dir.join("tar")).unwrap();
     let mut writer = Writer::new(BufWriter::new(File::create(&file).unwrap()));
     fill(&mut writer);
     writer.finish().flush().unwrap();
@@ -269,7 +277,8 @@ fn rich() -> Value {
 }
 
 fn debian(dir: &Path) {
-    let file = dir.with_extension("tar");
+    std::fs::create_dir_all(dir.join("tar")).unwrap();
+    let file = dir.join("tar/debian.tar");
     // No recommends, no lists: what people's base images are.
     must_run(
         program("mmdebstrap")
@@ -279,7 +288,6 @@ fn debian(dir: &Path) {
     let mut config = config(json!({"Cmd": ["bash"]}), 1);
     config["history"][0]["created_by"] = json!("ADD bookworm.tar # mmdebstrap");
     layout::write(dir, std::slice::from_ref(&file), config);
-    std::fs::remove_file(file).unwrap();
 }
 
 /// From the disk of a virtual machine that a Python package carries. It is a machine's root, not the official image, but its

@@ -61,7 +61,8 @@ impl Image {
 
     fn from(manifest: Value, blob: impl Fn(&str) -> PathBuf) -> Self {
         let config = json(&blob(manifest["config"]["digest"].as_str().expect("a manifest with a config")));
-        let layers = manifest["layers"].as_array().expect("a manifest with layers");
+        // An image without layers may have null there.
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
         let layers = layers
             .iter()
             .map(|layer| {

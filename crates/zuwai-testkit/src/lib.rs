@@ -15,6 +15,7 @@
 pub mod archive;
 pub mod base;
 pub mod cache;
+pub mod case;
 pub mod certificates;
 pub mod command;
 pub mod compare;
@@ -22,9 +23,11 @@ pub mod image;
 pub mod layout;
 pub mod need;
 pub mod oracle;
+pub mod podman;
 pub mod registry;
 pub mod server;
 pub mod token;
 pub mod tree;
+pub mod zuwai;
 
 pub use registry::{Registry, RegistryOptions};

@@ -1,0 +1,90 @@
+//! A case of the differential tests: a Dockerfile with its context.
+//!
+//! A folder with `Dockerfile` and, where needed: `context/`; `setup`, a shell script run in the copy of the context to make what
+//! git does not keep (modes, owners, links); `args`, build flags, one a line; `expect-error`, texts that the error must have, one
+//! a line, where the build has to fail. In `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
+
+use std::path::{Path, PathBuf};
+
+use crate::command::{must, must_run, program};
+
+/// A case as it is in the project.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The folder's name.
+    pub name: String,
+    folder: PathBuf,
+}
+
+/// A case copied to where it can be built.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The case's name.
+    pub name: String,
+    /// The folder that holds everything else.
+    pub folder: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The context.
+    pub context: PathBuf,
+    /// Build flags, as `docker buildx build` and `zuwai build` take them: `--build-arg=A=b`, `--target=x`.
+    pub flags: Vec<String>,
+    /// What a failing build must say; `None` if it must succeed.
+    pub expected_error: Option<Vec<String>>,
+}
+
+impl Case {
+    /// All cases in a folder whose names contain what the environment variable `ZUWAI_CASE` says, by name.
+    ///
+    /// # Panics
+    /// If the folder cannot be read.
+    #[must_use]
+    pub fn all(folder: &Path) -> Vec<Self> {
+        let wanted = std::env::var("ZUWAI_CASE").unwrap_or_default();
+        let entries =
+            std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut cases: Vec<_> = entries
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().join("Dockerfile").exists())
+            .map(|entry| Self { name: entry.file_name().into_string().unwrap(), folder: entry.path() })
+            .filter(|case| wanted.split(',').any(|wanted| case.name.contains(wanted)))
+            .collect();
+        cases.sort_by(|a, b| a.name.cmp(&b.name));
+        cases
+    }
+
+    /// Copies it into `work` and makes it ready for `registry` (`127.0.0.1:PORT`).
+    ///
+    /// # Panics
+    /// If its setup fails.
+    #[must_use]
+    pub fn prepare(&self, work: &Path, registry: &str) -> Prepared {
+        let folder = work.join(&self.name);
+        must_run(program("cp").args(["-a", "--no-preserve=ownership"]).arg(&self.folder).arg(&folder));
+        let context = folder.join("context");
+        std::fs::create_dir_all(&context).unwrap();
+        // Whoever checked the project out, with whatever umask: the same modes.
+        must("chmod", ["-R".to_owned(), "u=rwX,go=rX".to_owned(), context.display().to_string()]);
+        let setup = folder.join("setup");
+        if setup.exists() {
+            must_run(program("sh").arg("-e").arg(&setup).current_dir(&context));
+        }
+        let localised = |name: &str| {
+            let text = std::fs::read_to_string(folder.join(name)).ok();
+            text.map(|text| text.replace("registry.test/", &format!("{registry}/")))
+        };
+        let dockerfile = folder.join("Dockerfile");
+        std::fs::write(&dockerfile, localised("Dockerfile").unwrap()).unwrap();
+        let lines = |text: String| {
+            text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        Prepared {
+            name: self.name.clone(),
+            dockerfile,
+            context,
+            flags: localised("args").map(lines).unwrap_or_default(),
+            expected_error: localised("expect-error").map(lines),
+            folder,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Podman with storage and configuration of its own, and the environments that people run builds in.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::command::{Finished, must_run, program, run};
+use crate::registry::Registry;
+
+/// An environment of TESTING's kind: what a container may do in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Docker's default, and containerd's RuntimeDefault: Docker's capabilities, its seccomp profile; no namespaces.
+    Docker,
+    /// Kubernetes' default: the same capabilities, no seccomp profile.
+    Kubernetes,
+    /// Podman's default: fewer capabilities, a profile that lets namespaces through.
+    Podman,
+}
+
+/// All of them.
+pub const ENVIRONMENTS: [Environment; 3] =
+    [Environment::Docker, Environment::Kubernetes, Environment::Podman];
+
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+
+impl Environment {
+    /// The flags of `podman run` that make it.
+    #[must_use]
+    pub fn flags(self) -> Vec<String> {
+        // Docker's own default profile, from moby's profiles/seccomp/default.json.
+        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/data/docker-default.json");
+        let with = |profile: &str| {
+            let flags = ["--cap-drop", "ALL", "--cap-add", CAPABILITIES, "--security-opt"];
+            flags.into_iter().map(str::to_owned).chain([format!("seccomp={profile}")]).collect()
+        };
+        match self {
+            Self::Docker => with(profile),
+            Self::Kubernetes => with("unconfined"),
+            Self::Podman => Vec::new(),
+        }
+    }
+}
+
+/// A podman of this test process.
+#[derive(Debug)]
+pub struct Podman {
+    dir: PathBuf,
+}
+
+impl Podman {
+    /// The one of this test process. Nothing outside of the run's folder is read or changed but `/etc/containers/policy.json`.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Podman> = OnceLock::new();
+        SHARED.get_or_init(Self::configure)
+    }
+
+    fn configure() -> Self {
+        let dir = crate::cache::run_directory().join("podman");
+        std::fs::create_dir_all(dir.join("tmp")).unwrap();
+        // runc because Debian's crun refuses a hybrid cgroup tree; limits because the default asks for more than a
+        // container on a build machine may have. The "pod" container of `kube play` is busybox asleep.
+        let configuration = format!(
+            r#"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+netns = "host"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{dir}/tmp"
+infra_image = "localhost/pause:latest"
+infra_command = "/bin/sleep 1000000"
+"#,
+            dir = dir.display()
+        );
+        std::fs::write(dir.join("containers.conf"), configuration).unwrap();
+        std::fs::write(
+            dir.join("registries.conf"),
+            "unqualified-search-registries = []\n[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n",
+        )
+        .unwrap();
+        std::fs::write(dir.join("storage.conf"), "[storage]\ndriver = \"overlay\"\n").unwrap();
+        Self { dir }
+    }
+
+    /// `podman` with its own storage and configuration.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = program("podman");
+        command.env("CONTAINERS_CONF", self.dir.join("containers.conf"));
+        command.env("CONTAINERS_REGISTRIES_CONF", self.dir.join("registries.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
+        command.arg("--root").arg(self.dir.join("root")).arg("--runroot").arg(self.dir.join("run"));
+        command
+    }
+
+    /// Loads an archive that skopeo can read, or an `oci:` layout, as the image `name`.
+    ///
+    /// # Panics
+    /// If it cannot be loaded.
+    pub fn load(&self, source: &str, name: &str) {
+        let printed = must_run(self.command().args(["pull", "--quiet", source]));
+        let id = printed.lines().last().unwrap_or_default().trim().to_owned();
+        must_run(self.command().args(["tag", &id, name]));
+    }
+
+    /// Pulls an image from a registry of the tests, and gives its reference.
+    ///
+    /// # Panics
+    /// If it cannot be pulled.
+    pub fn pull(&self, registry: &Registry, name: &str) -> String {
+        let reference = registry.reference(name);
+        must_run(self.command().args(["pull", "--quiet", "--tls-verify=false", &reference]));
+        reference
+    }
+
+    /// Runs a container to its end. `flags` are of `podman run`, `arguments` for the image's entry point.
+    pub fn run<A: AsRef<str>>(&self, flags: &[String], image: &str, arguments: &[A]) -> Finished {
+        let mut command = self.command();
+        command.args(["run", "--rm", "--network=host"]).args(flags).arg(image);
+        command.args(arguments.iter().map(AsRef::as_ref));
+        run(&mut command)
+    }
+
+    /// The executor image built by the program under test, loaded once a test process.
+    #[must_use]
+    pub fn executor(&self) -> &'static str {
+        static LOADED: OnceLock<&str> = OnceLock::new();
+        LOADED.get_or_init(|| {
+            let archive = self.dir.join("executor.tar");
+            crate::zuwai::build_executor_image(&archive);
+            self.load(&format!("docker-archive:{}", archive.display()), "localhost/zuwai/executor:test");
+            "localhost/zuwai/executor:test"
+        })
+    }
+
+    /// Runs the executor in an environment, with host folders mounted.
+    pub fn execute<A: AsRef<str>>(
+        &self,
+        environment: Environment,
+        mounts: &[(&Path, &str)],
+        arguments: &[A],
+    ) -> Finished {
+        let mut flags = environment.flags();
+        for (host, inside) in mounts {
+            flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
+        }
+        self.run(&flags, self.executor(), arguments)
+    }
+}
