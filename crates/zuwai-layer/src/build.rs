@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};
 
-use crate::block::{BLOCK, BlockCompressor};
+use crate::block::{self, BlockCompressor};
 use crate::compression::{Compression, Level};
 use crate::digest::{Digest, DigestWriter, Digester};
 use crate::error::LayerError;
@@ -62,6 +62,7 @@ impl<W: Write + Send + 'static> DerefMut for LayerBuilder<W> {
 /// What fits one block is done where it is written; with the second block the threads start.
 pub struct TarSink<W: Write + Send + 'static> {
     block: Vec<u8>,
+    block_length: usize,
     compression: Compression,
     level: Level,
     threads: usize,
@@ -77,8 +78,9 @@ enum State<W: Write + Send + 'static> {
 impl<W: Write + Send + 'static> TarSink<W> {
     /// As [`LayerBuilder::new`], for a tar that comes from elsewhere.
     pub fn new(sink: W, compression: Compression, level: Level, threads: usize) -> Self {
-        let state = State::Idle(sink);
-        Self { block: Vec::with_capacity(BLOCK), compression, level, threads, state }
+        let block_length = block::length(compression);
+        let block = Vec::with_capacity(block_length);
+        Self { block, block_length, compression, level, threads, state: State::Idle(sink) }
     }
 
     /// Writes what is left, waits until it is written, and gives the sink back (not flushed or synced).
@@ -138,10 +140,10 @@ fn failed_before() -> io::Error {
 impl<W: Write + Send + 'static> Write for TarSink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A full block waits for the byte after it: whether it is the last one decides who compresses it.
-        if self.block.len() == BLOCK {
+        if self.block.len() == self.block_length {
             self.send()?;
         }
-        let taken = bytes.len().min(BLOCK - self.block.len());
+        let taken = bytes.len().min(self.block_length - self.block.len());
         self.block.extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }

@@ -35,8 +35,9 @@ impl Level {
 
     /// The level in force for gzip.
     ///
-    /// Of libdeflate's levels, 1 is about as fast as Go's fastest, which kaniko took by default, and its output is
-    /// smaller; 2 costs a third more time for 3 % (docs/dependencies has the measurements).
+    /// Of libdeflate's levels, 1 is a little faster than Go's fastest, which kaniko took by default, and its output
+    /// is smaller (224 and 214 MB/s, 114 and 123 MB of 278 MB of /usr/lib); 2 and 3 give 3 % more for 20 to 35 % more
+    /// time.
     pub fn for_gzip(self) -> i32 {
         self.0.map_or(1, |level| i32::from(level).min(12))
     }

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::block::BlockCompressor;
 use crate::build::LayerSummary;
 use crate::compression::{Compression, Level};
-use crate::digest::{Digest, DigestWriter, Digester};
+use crate::digest::{Digest, Digester};
 
 /// A block's way back to be filled again.
 type Spare = Vec<u8>;
@@ -26,8 +26,8 @@ struct Job {
     reply: Sender<Compressed>,
 }
 
-/// What the last thread has in the end: the sink, with the blob's digest and length.
-type Written<W> = io::Result<(W, Digest, u64)>;
+/// What the last thread has in the end: the sink, with the digest and length of a compressed blob.
+type Written<W> = io::Result<(W, Option<(Digest, u64)>)>;
 
 /// A running pipeline.
 pub(crate) struct Pipeline<W> {
@@ -44,7 +44,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         let threads = threads.max(1);
         let (blocks, to_hash) = bounded::<Vec<u8>>(1);
         let (jobs, to_compress) = bounded::<Job>(1);
-        let (order, to_write) = bounded::<Receiver<Compressed>>(threads + 2);
+        let (order, to_write) = bounded::<Receiver<Compressed>>(threads + 1);
         let (spares, spare) = bounded::<Spare>(threads + 4);
         let (outputs, output) = bounded::<Vec<u8>>(threads + 4);
 
@@ -65,7 +65,8 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         // What is written unchanged goes straight back to be filled.
         let outputs = if compressing { outputs } else { spares };
         let hash = spawn("hash", move || hash(&to_hash, compressing.then_some(jobs), &order))?;
-        let write = spawn("write", move || write(sink, &to_write, &outputs))?;
+        let digester = compressing.then(Digester::default);
+        let write = spawn("write", move || write(sink, digester, &to_write, &outputs))?;
         Ok(Self { blocks: Some(blocks), spare, hash: Some(hash), write: Some(write), workers })
     }
 
@@ -85,8 +86,9 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         let lost = || io::Error::other("a compression thread ended early");
         let tar = self.hash.take().and_then(|thread| thread.join().ok());
         let written = self.write.take().and_then(|thread| thread.join().ok()).ok_or_else(lost)?;
-        let (sink, digest, size) = written?;
+        let (sink, blob) = written?;
         let (diff_id, uncompressed_size) = tar.ok_or_else(lost)?;
+        let (digest, size) = blob.unwrap_or((diff_id, uncompressed_size));
         Ok((sink, LayerSummary { diff_id, digest, size, uncompressed_size }))
     }
 }
@@ -151,14 +153,22 @@ fn compress(
     }
 }
 
-/// Writes and hashes the blob.
-fn write<W: Write>(sink: W, order: &Receiver<Receiver<Compressed>>, spares: &Sender<Vec<u8>>) -> Written<W> {
-    let mut sink = DigestWriter::new(sink);
+/// Writes the blob, and hashes it if it is not the tar itself.
+fn write<W: Write>(
+    mut sink: W,
+    mut digester: Option<Digester>,
+    order: &Receiver<Receiver<Compressed>>,
+    spares: &Sender<Vec<u8>>,
+) -> Written<W> {
     for block in order {
         let lost = |_| io::Error::other("a compression thread ended early");
         let compressed = block.recv().map_err(lost)??;
         sink.write_all(&compressed)?;
+        if let Some(digester) = &mut digester {
+            digester.update(&compressed);
+        }
+        // A full channel: then the block is simply freed.
         let _ = spares.try_send(compressed);
     }
-    Ok(sink.finish())
+    Ok((sink, digester.map(Digester::finish)))
 }
