@@ -5,19 +5,21 @@ pub mod output;
 pub mod request;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use zuwai_build::BuildResult;
 use zuwai_oci::reference::Reference;
 
-use crate::building;
+use crate::building::{self, Role};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor::refuse;
 use crate::failure::Failure;
 use crate::logging::{self, Format};
 use crate::pflag::{self, Parsed};
+use crate::surroundings;
 use crate::terminal;
 use crate::usage::Command;
 
@@ -31,16 +33,16 @@ pub const COMMAND: Command = Command {
     flags: flags::BUILD,
 };
 
-/// Runs `zuwai build`.
+/// Runs `zuwai build`; the exit code.
 ///
 /// # Errors
 /// When anything goes wrong.
-pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     let usage = |error: ProgramError| Failure::usage(error, COMMAND.hint());
     let parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
     if parsed.help {
         terminal::print(&COMMAND.help());
-        return Ok(());
+        return Ok(0);
     }
     let [context] = parsed.positional.as_slice() else {
         return Err(usage(ProgramError::Arguments {
@@ -51,16 +53,22 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Fail
     };
     refuse(&parsed).map_err(usage)?;
     start_logging(&parsed);
+    let start = Instant::now();
+    if let Role::Watched(code) = building::become_root(request::isolation(&parsed)) {
+        return Ok(code);
+    }
     let meaning = request::from_flags(&parsed, context, environment).map_err(usage)?;
-    let result = building::build(&meaning.build)?;
+    let surroundings = surroundings::read(environment, &request::docker_config(environment));
+    let result = building::build(&meaning.build, &surroundings)?;
     write_about(&parsed, &result)?;
+    info!("{}", summary(&result, start.elapsed()));
     if let Some(layout) = &meaning.default_layout {
         tell_where(layout, &meaning.build.outputs.names);
     }
     if parsed.bool("quiet") {
         terminal::print(&format!("{}\n", result.digest));
     }
-    Ok(())
+    Ok(0)
 }
 
 fn start_logging(parsed: &Parsed) {
@@ -95,6 +103,26 @@ fn write_about(parsed: &Parsed, result: &BuildResult) -> Result<(), ProgramError
     Ok(())
 }
 
+/// What a build came to, in two lines: what it is called from now on, and how large it is.
+fn summary(result: &BuildResult, time: Duration) -> String {
+    let size: u64 = result.layers.iter().map(|(_, size)| size).sum();
+    let layers = match result.layers.len() {
+        1 => "1 layer".to_owned(),
+        count => format!("{count} layers"),
+    };
+    format!("built {} in {:.1} s\n{layers}, {}", result.digest, time.as_secs_f64(), megabytes(size))
+}
+
+/// A size as registries show it.
+#[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
 fn tell_where(layout: &Path, names: &[Reference]) {
     let layout = layout.display();
     info!("the image is in the OCI layout {layout}");
@@ -103,4 +131,16 @@ fn tell_where(layout: &Path, names: &[Reference]) {
         None => (String::new(), "NAME:TAG".to_owned()),
     };
     info!("to load it: skopeo copy oci:{layout}{tag} containers-storage:{name} (or docker-daemon:{name})");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, expected) in [(0, "0 bytes"), (12_345, "12.3 kB"), (5_250_000, "5.2 MB")] {
+            assert_eq!(megabytes(bytes), expected);
+        }
+    }
 }

@@ -1,19 +1,81 @@
 //! The one place that starts a build, and what all faces fill into a request the same way.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use jiff::Timestamp;
-use zuwai_build::BuildResult;
-use zuwai_build::request::BuildRequest;
+use tracing::warn;
+use zuwai_build::{BuildRequest, BuildResult, Surroundings};
 use zuwai_oci::reference::Reference;
+use zuwai_rootfs::isolation::Isolation;
+use zuwai_rootfs::signals;
+use zuwai_rootfs::userns::{self, Entry};
 
 use crate::error::ProgramError;
 use crate::failure::Failure;
 
-/// Builds.
+/// How long a build that was told to stop may take to tidy up after its commands have ended.
+const TIDYING: Duration = Duration::from_secs(5);
+
+/// What becomes of this process before a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It builds.
+    Builder,
+    /// It only watched another one build, and ends with this code.
+    Watched(u8),
+}
+
+/// Makes an ordinary user's process root in a user namespace of its own, where that can be had and is wanted. Comes
+/// before anything that starts a thread.
+pub fn become_root(isolation: Isolation) -> Role {
+    if isolation == Isolation::InPlace {
+        return Role::Builder;
+    }
+    match userns::enter() {
+        Entry::NotNeeded => {}
+        Entry::Watched(code) => return Role::Watched(exit_code(code)),
+        Entry::Inside(maps) if maps.is_single() => warn!(
+            "only one user ID can be had here (no ranges in /etc/subuid and /etc/subgid, or no newuidmap): all files \
+             will belong to root in the image, and steps that change owners or users fail"
+        ),
+        Entry::Inside(maps) if !maps.is_usual() => {
+            warn!("fewer than 65536 user IDs can be had here: steps that need higher ones fail");
+        }
+        Entry::Inside(_) => {}
+        Entry::Refused(error) => warn!("this user cannot be root in a user namespace: {error}"),
+    }
+    Role::Builder
+}
+
+/// Builds. The first SIGTERM, SIGINT, SIGHUP or SIGQUIT ends the running commands and lets the build tidy up; the
+/// second ends the program.
 ///
 /// # Errors
-/// When the build fails.
-pub fn build(request: &BuildRequest) -> Result<BuildResult, Failure> {
-    zuwai_build::build(request).map_err(Failure::from)
+/// When the build fails or is told to stop.
+pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<BuildResult, Failure> {
+    let asked_before = AtomicBool::new(false);
+    let end = move |signal: i32| {
+        // Dropping the build's state in the main thread is what tidies up; this only bounds the wait for it.
+        if !asked_before.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(TIDYING);
+        }
+        std::process::exit(128 + signal);
+    };
+    if let Err(error) = signals::listen(&surroundings.interrupt, end) {
+        warn!("signals will end the build without tidying up: {error}");
+    }
+    zuwai_build::build(request, surroundings).map_err(|error| {
+        let failure = Failure::from(error);
+        match surroundings.interrupt.raised() {
+            Some(signal) => failure.with_exit_code(exit_code(128 + signal)),
+            None => failure,
+        }
+    })
+}
+
+fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(1)
 }
 
 /// The time, in seconds since 1970.

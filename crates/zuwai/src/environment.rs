@@ -31,11 +31,6 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// The value of a variable whose name is written in upper or lower case, as those of proxies.
-    pub fn either_case(&self, name: &str) -> Option<&str> {
-        self.non_empty(name).or_else(|| self.non_empty(&name.to_ascii_lowercase()))
-    }
-
     /// The directory with registry credentials: `DOCKER_CONFIG`, else what the face's users expect.
     pub fn docker_config(&self, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
         self.non_empty("DOCKER_CONFIG").map_or_else(otherwise, PathBuf::from)
@@ -78,15 +73,6 @@ mod tests {
         ] {
             assert_eq!(environment(variables).data_home(), expected.map(PathBuf::from), "{variables:?}");
         }
-    }
-
-    #[test]
-    fn proxies_are_read_in_either_case() {
-        assert_eq!(environment(&[("https_proxy", "p")]).either_case("HTTPS_PROXY"), Some("p"));
-        assert_eq!(
-            environment(&[("HTTPS_PROXY", "P"), ("https_proxy", "p")]).either_case("HTTPS_PROXY"),
-            Some("P")
-        );
     }
 
     #[test]

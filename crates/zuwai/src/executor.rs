@@ -5,12 +5,13 @@ pub mod request;
 
 use tracing::{info, warn};
 
-use crate::building;
+use crate::building::{self, Role};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
 use crate::logging;
 use crate::pflag::{self, Parsed};
+use crate::surroundings;
 use crate::terminal;
 use crate::usage::Command;
 
@@ -52,22 +53,22 @@ const WARMER: Command = Command {
     flags: flags::WARMER,
 };
 
-/// Runs `executor`.
+/// Runs `executor`; the exit code.
 ///
 /// # Errors
 /// When anything goes wrong.
-pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     // cobra looks for a subcommand at the first word only when it is one; values of flags are never taken for one.
     match arguments.first().map(String::as_str) {
         Some("push") => return subcommand(PUSH, arguments),
         Some("login") => return subcommand(LOGIN, arguments),
         Some("version") => {
             terminal::print(&terminal::version());
-            return Ok(());
+            return Ok(0);
         }
         Some("help") => {
             terminal::print(&COMMAND.help());
-            return Ok(());
+            return Ok(0);
         }
         _ => {}
     }
@@ -75,7 +76,7 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Fail
     let mut parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
     if parsed.help {
         terminal::print(&COMMAND.help());
-        return Ok(());
+        return Ok(0);
     }
     if let Some(command) = parsed.positional.first() {
         return Err(usage(ProgramError::UnknownCommand { command: command.clone(), face: COMMAND.name }));
@@ -93,28 +94,32 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<(), Fail
         );
     }
 
+    if let Role::Watched(code) = building::become_root(request::isolation(&parsed)) {
+        return Ok(code);
+    }
     let request = request::from_flags(&parsed, environment).map_err(usage)?;
-    building::build(&request).map_err(|failure| failure.during("error building image"))?;
+    let surroundings = surroundings::read(environment, &request::docker_config(environment));
+    building::build(&request, &surroundings).map_err(|failure| failure.during("error building image"))?;
     if parsed.bool("no-push") {
         info!("Skipping push to container registry due to --no-push flag");
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Runs `warmer`: its flags are known, its work is not done yet.
 ///
 /// # Errors
 /// Always, but for `--help`.
-pub fn warmer(arguments: Vec<String>) -> Result<(), Failure> {
+pub fn warmer(arguments: Vec<String>) -> Result<u8, Failure> {
     subcommand(WARMER, std::iter::once(String::new()).chain(arguments).collect())
 }
 
-fn subcommand(command: Command, arguments: Vec<String>) -> Result<(), Failure> {
+fn subcommand(command: Command, arguments: Vec<String>) -> Result<u8, Failure> {
     let parsed = pflag::parse(command.flags, arguments.into_iter().skip(1));
     let parsed = parsed.map_err(|error| Failure::usage(error.into(), command.hint()))?;
     if parsed.help {
         terminal::print(&command.help());
-        return Ok(());
+        return Ok(0);
     }
     Err(ProgramError::NotSupported(format!("'{}'", command.name)).into())
 }

@@ -32,6 +32,12 @@ impl Failure {
         self
     }
 
+    /// Ends the program with another code.
+    pub fn with_exit_code(mut self, code: u8) -> Self {
+        self.exit_code = code;
+        self
+    }
+
     /// The exit code: that of a RUN that failed, else 1.
     pub fn exit_code(&self) -> u8 {
         self.exit_code

@@ -11,12 +11,15 @@
 //! - [`executor`]: kaniko's flags (`executor/flags.rs`) and what they mean (`executor/request.rs`).
 //! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
-//! - [`building`]: the one place that starts a build.
+//! - [`surroundings`]: what the machine looks like before anything is unpacked.
+//! - [`building`]: the one place that starts a build, and what comes before: signals, an ordinary user's namespace.
+//! - [`certificates`]: the bundled certificate authorities.
 //! - [`logging`], [`terminal`]: log lines in logrus' forms; standard output and error.
 //! - [`error`], [`failure`]: what goes wrong, how it is said, and the exit code.
 
 mod build_command;
 mod building;
+mod certificates;
 mod environment;
 mod error;
 mod executor;
@@ -28,6 +31,7 @@ mod pairs;
 mod pflag;
 mod registries;
 mod source;
+mod surroundings;
 mod terminal;
 mod usage;
 mod zuwai;
@@ -38,12 +42,17 @@ use environment::Environment;
 use face::Face;
 use failure::Failure;
 use pflag::FlagError;
+use zuwai_rootfs::signals::{self, Side};
 
 fn main() -> ExitCode {
     // Steps are started through this binary; such a call must not get as far as anything else, a thread least of all.
     zuwai_rootfs::sandbox::main_if_helper();
+    // As a container's first process, leave burying the dead to a process of its own.
+    if let Ok(Side::Watcher(code)) = signals::reap_if_first() {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             terminal::print_error(&failure.text());
             ExitCode::from(failure.exit_code())
@@ -51,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<u8, Failure> {
     let environment = Environment::read();
     let mut typed = std::env::args_os();
     let program = typed.next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The face `zuwai`: a command with subcommands.
 
 use crate::build_command;
+use crate::certificates;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -14,6 +15,7 @@ pub const COMMAND: Command = Command {
     about: "Builds container images from a Dockerfile, in a container or on a machine, with no daemon and no privilege.",
     subcommands: &[
         ("build", "Build an image from a Dockerfile"),
+        ("ca-roots", "Print the certificate authorities that come with the program, as PEM"),
         ("check", "Check a Dockerfile (not supported yet)"),
         ("explain", "Say why steps were built again (not supported yet)"),
         ("help", "Print this help"),
@@ -28,11 +30,11 @@ pub const COMMAND: Command = Command {
     flags: &[],
 };
 
-/// Runs `zuwai`.
+/// Runs `zuwai`; the exit code.
 ///
 /// # Errors
 /// When anything goes wrong.
-pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<(), Failure> {
+pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     let first = if arguments.is_empty() { "help".to_owned() } else { arguments.remove(0) };
     match first.as_str() {
         "build" => return build_command::run(arguments, environment),
@@ -41,6 +43,7 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<(), 
         }
         "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
         "version" | "--version" => terminal::print(&terminal::version()),
+        "ca-roots" => terminal::print(&certificates::bundled_pem()),
         known if COMMAND.subcommands.iter().any(|(name, _)| *name == known) => {
             return Err(ProgramError::NotSupported(format!("'zuwai {known}'")).into());
         }
@@ -57,5 +60,5 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<(), 
             return Err(Failure::usage(error, COMMAND.hint()));
         }
     }
-    Ok(())
+    Ok(0)
 }

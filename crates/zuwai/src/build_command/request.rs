@@ -10,7 +10,7 @@ use zuwai_oci::reference::Reference;
 use super::output::{self, Output};
 use crate::environment::Environment;
 use crate::error::ProgramError;
-use crate::executor::request::isolation;
+pub use crate::executor::request::isolation;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
 use crate::{building, pairs, registries};
@@ -54,7 +54,6 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         };
         (Some(directory), dockerfile)
     };
-    let docker_config = environment.docker_config(|| environment.home().unwrap_or_default().join(".docker"));
     let build = BuildRequest {
         dockerfile,
         context,
@@ -74,12 +73,17 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         },
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         ignore_paths: Vec::new(),
-        registry: registries::options(flags, environment, &docker_config)?,
+        registry: registries::options(flags, environment, &docker_config(environment))?,
         outputs,
         threads: building::threads(),
         proxy_env: Vec::new(),
     };
     Ok(Meaning { build, default_layout })
+}
+
+/// Where credentials are, as docker has it.
+pub fn docker_config(environment: &Environment) -> PathBuf {
+    environment.docker_config(|| environment.home().unwrap_or_default().join(".docker"))
 }
 
 fn root_directory(flags: &Parsed, environment: &Environment) -> Result<PathBuf, ProgramError> {

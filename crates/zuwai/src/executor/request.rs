@@ -43,7 +43,6 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
     let dockerfile = source::dockerfile(flags.text("dockerfile"), Some(&context), LookFirst::Context)?;
 
     let path = |name: &str| flags.non_empty(name).map(PathBuf::from);
-    let docker_config = environment.docker_config(|| PathBuf::from("/kaniko/.docker"));
     Ok(BuildRequest {
         dockerfile,
         context: Some(context),
@@ -62,7 +61,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         },
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         ignore_paths: flags.list("ignore-path").iter().map(PathBuf::from).collect(),
-        registry: registries::options(flags, environment, &docker_config)?,
+        registry: registries::options(flags, environment, &docker_config(environment))?,
         outputs: Outputs {
             push,
             docker_archive: path("tar-path"),
@@ -78,6 +77,11 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         // kaniko gave RUN none of its own environment; proxies come as build arguments.
         proxy_env: Vec::new(),
     })
+}
+
+/// Where credentials are, as kaniko had it.
+pub fn docker_config(environment: &Environment) -> PathBuf {
+    environment.docker_config(|| PathBuf::from("/kaniko/.docker"))
 }
 
 /// Where RUN runs. The flag's type has checked the word.
@@ -163,7 +167,7 @@ mod tests {
                 &["--no-push", "--image-name-with-digest-file=/x"],
                 "you must provide --destination if setting --image-name-with-digest-file",
             ),
-            (&["-d", "UPPER/case"], "invalid image name for --destination"),
+            (&["-d", "team/UPPER"], "invalid image name for --destination"),
             (&["-d", "a:not a tag"], "invalid image name for --destination"),
             (&["--no-push", "--target=a,b"], "more than one --target is not supported yet"),
             (&["--no-push", "--custom-platform=a/b/c/d"], "invalid value for --custom-platform"),
