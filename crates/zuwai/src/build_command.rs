@@ -54,10 +54,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
     refuse(&parsed).map_err(usage)?;
     start_logging(&parsed);
     let start = Instant::now();
-    if let Role::Watched(code) = building::become_root(request::isolation(&parsed)) {
+    let meaning = request::from_flags(&parsed, context, environment).map_err(usage)?;
+    if let Role::Watched(code) = building::become_root(meaning.build.isolation) {
         return Ok(code);
     }
-    let meaning = request::from_flags(&parsed, context, environment).map_err(usage)?;
     let surroundings = surroundings::read(environment, &request::docker_config(environment));
     let result = building::build(&meaning.build, &surroundings)?;
     write_about(&parsed, &result)?;

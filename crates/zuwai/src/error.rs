@@ -26,7 +26,7 @@ pub enum ProgramError {
         face: &'static str,
     },
     /// Another number of arguments than the command takes.
-    #[error("{command:?} takes {expected}, but {} were given: {}", given.len(), given.join(" "))]
+    #[error("{command:?} takes {expected}{}", if given.is_empty() { String::new() } else { format!(", not {}: {}", given.len(), given.join(" ")) })]
     Arguments {
         /// The command.
         command: &'static str,
@@ -135,6 +135,20 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
+    /// Whether help for the command's flags is of help.
+    pub fn is_about_typing(&self) -> bool {
+        matches!(
+            self,
+            Self::Flag(_)
+                | Self::Log(_)
+                | Self::UnknownCommand { .. }
+                | Self::Arguments { .. }
+                | Self::NoDestination
+                | Self::NoContext
+                | Self::Output { .. }
+        )
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -94,10 +94,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         );
     }
 
-    if let Role::Watched(code) = building::become_root(request::isolation(&parsed)) {
+    let request = request::from_flags(&parsed, environment).map_err(usage)?;
+    if let Role::Watched(code) = building::become_root(request.isolation) {
         return Ok(code);
     }
-    let request = request::from_flags(&parsed, environment).map_err(usage)?;
     let surroundings = surroundings::read(environment, &request::docker_config(environment));
     building::build(&request, &surroundings).map_err(|failure| failure.during("error building image"))?;
     if parsed.bool("no-push") {

@@ -20,9 +20,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A command that was typed wrong; `hint` says where to read how it is typed right.
+    /// What came of a command line; `hint` says where to read how it is typed right, and is given where it was typed
+    /// wrong.
     pub fn usage(error: ProgramError, hint: String) -> Self {
-        let hint = error.hint().or(Some(hint));
+        let hint = error.hint().or(error.is_about_typing().then_some(hint));
         Self { hint, ..error.into() }
     }
 

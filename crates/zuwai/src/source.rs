@@ -32,7 +32,10 @@ pub fn context_directory(text: &str, sub_path: &str) -> Result<PathBuf, ProgramE
     if below.components().any(leads_out) {
         return Err(ProgramError::SubPath(sub_path.to_owned()));
     }
-    let path = Path::new(directory).join(below);
+    let mut path = PathBuf::from(directory);
+    if !below.as_os_str().is_empty() {
+        path.push(below);
+    }
     let failed = |source| ProgramError::Context { path: path.clone(), source };
     let absolute = path.canonicalize().map_err(failed)?;
     if !absolute.is_dir() {

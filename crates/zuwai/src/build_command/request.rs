@@ -10,7 +10,7 @@ use zuwai_oci::reference::Reference;
 use super::output::{self, Output};
 use crate::environment::Environment;
 use crate::error::ProgramError;
-pub use crate::executor::request::isolation;
+use crate::executor::request::isolation;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
 use crate::{building, pairs, registries};

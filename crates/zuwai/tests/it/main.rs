@@ -1,5 +1,8 @@
 //! The program as its users meet it: what it prints for help and for mistakes, and its exit codes.
 
+// A test stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used)]
+
 mod help;
 mod mistakes;
 mod program;

@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use crate::program::run;
 
+/// A name, arguments, and environment variables.
+type Line = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// Runs each line and writes down what it says.
-fn transcript(context: &std::path::Path, lines: &[(&str, &[&str], &[(&str, &str)])]) -> String {
+fn transcript(context: &std::path::Path, lines: &[Line]) -> String {
     let context = context.to_str().unwrap();
     let mut transcript = String::new();
     for (name, arguments, variables) in lines {
@@ -31,7 +34,7 @@ fn context() -> tempfile::TempDir {
 #[test]
 fn as_executor() {
     let directory = context();
-    let lines: &[(&str, &[&str], &[(&str, &str)])] = &[
+    let lines: &[Line] = &[
         ("executor", &[], &[]),
         ("executor", &["--nope"], &[]),
         ("executor", &["--destination"], &[]),
@@ -58,11 +61,7 @@ fn as_executor() {
             &["--no-push", "--context=CONTEXT", "--digest-file=/d", "--image-name-with-digest-file=/n"],
             &[],
         ),
-        (
-            "executor",
-            &["--no-push", "--context=CONTEXT", "--custom-platform=linux"],
-            &[("SSL_CERT_FILE", "/no/such")],
-        ),
+        ("executor", &["--no-push", "--context=CONTEXT", "--custom-platform=a/b/c/d"], &[]),
         ("executor", &["push", "--destination=a/b", "image.tar"], &[]),
         ("executor", &["push", "--nope"], &[]),
         ("executor", &["login", "-u", "user", "example.com"], &[]),
@@ -74,7 +73,7 @@ fn as_executor() {
 #[test]
 fn as_zuwai() {
     let directory = context();
-    let lines: &[(&str, &[&str], &[(&str, &str)])] = &[
+    let lines: &[Line] = &[
         ("zuwai", &["bild"], &[]),
         ("zuwai", &["--nope"], &[]),
         ("zuwai", &["push"], &[]),
