@@ -50,6 +50,9 @@ pub mod sandbox;
 pub mod signals;
 pub mod unpack;
 pub mod userns;
+pub mod walk;
+
+mod remove;
 
 pub use change_set::{Change, ChangeSet};
 pub use error::RootfsError;

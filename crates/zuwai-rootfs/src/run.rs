@@ -1,0 +1,114 @@
+//! Running a command in a root.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use crate::command::Command;
+use crate::isolation::Mode;
+use crate::passwd;
+use crate::root::Root;
+use crate::run_error::RunError;
+use crate::sandbox::parent;
+use crate::sandbox::spec::{DEFAULT_CAPABILITIES, Enclosure, Execution, Report, Step};
+use crate::signals::Interrupt;
+
+/// How a command that was started ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ended by itself with this code.
+    Exited(i32),
+    /// A signal of this number ended it.
+    Signaled(i32),
+}
+
+impl Outcome {
+    /// Whether it ended by itself with code 0.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self == Self::Exited(0)
+    }
+
+    /// The code as a shell would say it: its own, or 128 and the signal's number.
+    #[must_use]
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Where a command's output goes.
+#[derive(Debug)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: Stdio,
+    /// Standard error.
+    pub stderr: Stdio,
+}
+
+impl Output {
+    /// Both to where the builder's own go.
+    #[must_use]
+    pub fn inherit() -> Self {
+        Self { stdout: Stdio::inherit(), stderr: Stdio::inherit() }
+    }
+}
+
+/// Runs a command in a root to its end. When this returns, no process that it started is left.
+///
+/// # Errors
+/// When it could not be started (see [`StartError`](crate::command::StartError)), or the build was told to stop.
+pub fn run(
+    root: &Root,
+    command: &Command,
+    mode: Mode,
+    output: Output,
+    interrupt: &Interrupt,
+) -> Result<Outcome, RunError> {
+    interrupt.check()?;
+    let step = step(root, command, mode)?;
+    let report = parent::perform(&step, output, interrupt);
+    interrupt.check()?;
+    match report? {
+        Report::Exited(code) => Ok(Outcome::Exited(code)),
+        Report::Signaled(signal) => Ok(Outcome::Signaled(signal)),
+        Report::NotStarted(error) => Err(error.into()),
+        other => Err(RunError::Sandbox {
+            step: "run the command".into(),
+            error: format!("unexpected report {other:?}"),
+        }),
+    }
+}
+
+fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
+    let user = passwd::lookup(root, &command.user)?;
+    let mut env = command.env.clone();
+    // As runc: an empty HOME is none.
+    if env.iter().rfind(|(name, _)| name == "HOME").is_none_or(|(_, home)| home.is_empty()) {
+        env.retain(|(name, _)| name != "HOME");
+        env.push(("HOME".into(), OsString::from_vec(user.home)));
+    }
+    let mut workdir = b"/".to_vec();
+    workdir.extend_from_slice(command.workdir.as_bytes());
+    let enclosure = match mode {
+        Mode::InPlace => None,
+        Mode::Namespaces => Some(Enclosure {
+            root: real_path(root)?,
+            hostname: command.hostname.clone(),
+            resolv_conf: command.resolv_conf.clone(),
+            hosts: command.hosts.clone(),
+        }),
+    };
+    let capabilities = enclosure.as_ref().map(|_| DEFAULT_CAPABILITIES);
+    let argv = command.argv.clone();
+    let execution = Execution { argv, env, uid: user.uid, gid: user.gid, groups: user.groups, capabilities };
+    Ok(Step { enclosure, execution: Some(execution), workdir: OsString::from_vec(workdir) })
+}
+
+fn real_path(root: &Root) -> Result<PathBuf, RunError> {
+    let path = root.host_path();
+    path.canonicalize().map_err(|source| RunError::File { doing: "find", path: path.to_owned(), source })
+}

@@ -1,0 +1,49 @@
+//! The process that holds one step of a build, and how it becomes the command.
+//!
+//! Between `fork` and `exec` a process with many threads may do next to nothing. So the builder starts its own binary
+//! again (`/proc/self/exe`, with [`HELPER_NAME`] for a name): a process with one thread, an empty environment and no
+//! secret in its memory, which does the work and stays as the supervisor of everything the command starts.
+//!
+//! In the order of a step's life:
+//! - [`spec`]: what the builder tells the helper and hears from it; `channel`: the socket between them.
+//! - [`parent`]: the builder's side.
+//! - `stages`: the helper's side: namespaces where wanted, then the supervisor.
+//! - `filesystem`: the mounts a command sees, and the way into its root; `stubs`: mount points made and removed again.
+//! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
+//! - `execute`: the last stage: identity, capabilities, look-up, `execve`.
+//! - `system`: the system calls that need unsafe code. Nothing else in the workspace has any.
+
+mod channel;
+mod descendants;
+mod execute;
+mod filesystem;
+pub mod parent;
+pub mod spec;
+mod stages;
+mod stubs;
+mod supervise;
+pub(crate) mod system;
+
+pub(crate) use channel::send as tell;
+pub(crate) use filesystem::STANDARD_MOUNT_POINTS;
+
+/// The name (`argv[0]`) by which the binary knows that it is to be the helper.
+pub const HELPER_NAME: &str = "zuwai-sandbox";
+
+/// Becomes the helper if this process was started as one, and then never returns. Every program that runs commands
+/// calls this before anything else.
+pub fn main_if_helper() {
+    if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
+        stages::helper();
+    }
+}
+
+/// Lets no other process look into this one's memory, environment and open files, which hold credentials: in place a
+/// command runs beside the builder with the builder's own user id. Called by the program once it is the process it will
+/// stay (see [`userns::enter`](crate::userns::enter)).
+///
+/// # Errors
+/// When the system refuses.
+pub fn close_to_others() -> std::io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}

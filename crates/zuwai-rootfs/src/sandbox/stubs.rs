@@ -1,0 +1,175 @@
+//! Mount points that an image lacks: made for a step, removed after it, so that they are in no layer.
+//!
+//! As runc and BuildKit do: links are followed inside the root, missing parents are made, and after the step what was
+//! made and is still empty goes again. A directory's times are put back, so that a stub leaves no trace there either.
+//! All of this runs inside the root (after `pivot_root` or `chroot`), where no path leads out.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::mount::UnmountFlags;
+
+/// As the kernel: more links than this in one path are a loop.
+const LINK_LIMIT: usize = 40;
+
+/// What was made, in that order.
+#[derive(Debug, Default)]
+pub(super) struct Stubs {
+    made: Vec<PathBuf>,
+    mounted: Vec<PathBuf>,
+}
+
+impl Stubs {
+    /// Gives the real path of a file to mount over, which is made if it is missing.
+    pub(super) fn file(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let path = real_path(path)?;
+        if fs::symlink_metadata(&path).is_err() {
+            if let Some(parent) = path.parent() {
+                self.directories(parent)?;
+            }
+            quietly(&path, || {
+                OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path).map(drop)
+            })?;
+            self.made.push(path.clone());
+        }
+        self.mounted.push(path.clone());
+        Ok(path)
+    }
+
+    fn directories(&mut self, path: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.directories(parent)?;
+        }
+        quietly(path, || DirBuilder::new().mode(0o755).create(path))?;
+        self.made.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Unmounts and removes what is still as it was made. A command may have done anything to them meanwhile, so that
+    /// nothing here is an error.
+    pub(super) fn remove(self) {
+        for path in &self.mounted {
+            let _ = rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        }
+        for path in self.made.iter().rev() {
+            let Ok(metadata) = fs::symlink_metadata(path) else { continue };
+            let _ = if metadata.is_dir() {
+                quietly(path, || fs::remove_dir(path))
+            } else if metadata.is_file() && metadata.len() == 0 {
+                quietly(path, || fs::remove_file(path))
+            } else {
+                Ok(())
+            };
+        }
+    }
+}
+
+/// Does something to an entry and puts back its directory's times.
+fn quietly(path: &Path, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let before = fs::symlink_metadata(parent)?;
+    work()?;
+    #[allow(clippy::cast_possible_wrap, clippy::cast_lossless)]
+    let time = |seconds, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    let times = Timestamps {
+        last_access: time(before.atime(), before.atime_nsec()),
+        last_modification: time(before.mtime(), before.mtime_nsec()),
+    };
+    // A file system that takes no times keeps the new ones.
+    let _ = rustix::fs::utimensat(CWD, parent, &times, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(())
+}
+
+/// Follows every link of an absolute path, also where what it names does not exist.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let mut real = PathBuf::from("/");
+    let mut rest: Vec<OsString> = names(path);
+    rest.reverse();
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        if name == ".." {
+            real.pop();
+            continue;
+        }
+        real.push(&name);
+        if let Ok(target) = fs::read_link(&real) {
+            links += 1;
+            if links > LINK_LIMIT {
+                return Err(rustix::io::Errno::LOOP.into());
+            }
+            real.pop();
+            if target.is_absolute() {
+                real = PathBuf::from("/");
+            }
+            rest.extend(names(&target).into_iter().rev());
+        }
+    }
+    Ok(real)
+}
+
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mtime(path: &Path) -> (i64, i64) {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.mtime(), metadata.mtime_nsec())
+    }
+
+    #[test]
+    fn links_are_followed_to_files_that_do_not_exist() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink("a/../run/x", base.join("link")).unwrap();
+        std::os::unix::fs::symlink(base.join("loop"), base.join("loop")).unwrap();
+        assert_eq!(real_path(&base.join("link")).unwrap(), base.join("run/x"));
+        assert_eq!(real_path(&base.join("./none/y")).unwrap(), base.join("none/y"));
+        assert!(real_path(&base.join("loop")).is_err());
+    }
+
+    #[test]
+    fn stubs_go_again_without_a_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
+        let before = mtime(&base);
+        let mut stubs = Stubs::default();
+        let made = stubs.file(&base.join("etc/resolv.conf")).unwrap();
+        stubs.file(&base.join("etc/hosts")).unwrap();
+        assert!(made.is_file());
+        assert_eq!(mtime(&base), before);
+        stubs.mounted.clear();
+        stubs.remove();
+        assert!(!base.join("etc").exists());
+        assert_eq!(mtime(&base), before);
+    }
+
+    #[test]
+    fn what_a_command_left_in_a_stub_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
+        fs::write(base.join("own"), "").unwrap();
+        let mut stubs = Stubs::default();
+        stubs.file(&base.join("own")).unwrap();
+        let made = stubs.file(&base.join("etc/hosts")).unwrap();
+        fs::write(&made, "kept").unwrap();
+        stubs.mounted.clear();
+        stubs.remove();
+        assert!(made.exists() && base.join("own").exists());
+    }
+}

@@ -1,0 +1,236 @@
+//! Signals to the builder: told to the commands that run, then to the program.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+
+use crate::run_error::RunError;
+use crate::sandbox::spec::Order;
+use crate::sandbox::system::{self, Forked, SignalSet};
+use crate::sandbox::tell;
+
+/// The signals that ask a program to end.
+const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+
+/// What a first process or one outside a user namespace passes on besides.
+const PASSED_ON: [i32; 4] = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH, libc::SIGCONT];
+
+/// How long commands that were told to end are waited for: their own grace, and some time to tidy up.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Whether the build was told to stop, and the commands to pass that on to. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    signal: Option<i32>,
+    next: u64,
+    running: Vec<(u64, UnixStream)>,
+}
+
+impl Interrupt {
+    /// One that nobody has raised.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells every running command, and those that are started later, to end by this signal.
+    pub fn raise(&self, signal: i32) {
+        let mut state = self.state();
+        state.signal = Some(signal);
+        for (_, stream) in &state.running {
+            // A helper that has gone needs no order.
+            let _ = tell(stream, &Order::Signal(signal));
+        }
+    }
+
+    /// The signal that was raised.
+    #[must_use]
+    pub fn raised(&self) -> Option<i32> {
+        self.state().signal
+    }
+
+    /// An error if the build was told to stop.
+    ///
+    /// # Errors
+    /// [`RunError::Interrupted`].
+    pub fn check(&self) -> Result<(), RunError> {
+        self.raised().map_or(Ok(()), |signal| Err(RunError::Interrupted { signal }))
+    }
+
+    /// Has a command told, until the result is dropped.
+    pub(crate) fn attach(&self, stream: UnixStream) -> Attached<'_> {
+        let mut state = self.state();
+        if let Some(signal) = state.signal {
+            let _ = tell(&stream, &Order::Signal(signal));
+        }
+        state.next += 1;
+        let number = state.next;
+        state.running.push((number, stream));
+        Attached { interrupt: self, number }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_commands(&self) {
+        let waiting = |state: &mut State| !state.running.is_empty();
+        drop(self.0.changed.wait_timeout_while(self.state(), PATIENCE, waiting));
+    }
+}
+
+/// A running command that is told of interrupts.
+pub(crate) struct Attached<'a> {
+    interrupt: &'a Interrupt,
+    number: u64,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.interrupt.state().running.retain(|(number, _)| *number != self.number);
+        self.interrupt.0.changed.notify_all();
+    }
+}
+
+/// Listens for the signals that ask a program to end: the first raises the interrupt, waits for the commands to end and
+/// then calls `end`, which tidies up and exits; a second calls `end` at once. Must be called before the program has
+/// other threads: only threads started later leave the signals to the listener.
+///
+/// # Errors
+/// When the system refuses.
+pub fn listen(interrupt: &Interrupt, end: impl Fn(i32) + Send + Sync + 'static) -> io::Result<()> {
+    let signals = SignalSet::new(&ENDING);
+    signals.block_only()?;
+    let interrupt = interrupt.clone();
+    let end = Arc::new(end);
+    let listener = move || {
+        while let Ok(signal) = signals.wait() {
+            if interrupt.raised().is_some() {
+                end(signal);
+                continue;
+            }
+            interrupt.raise(signal);
+            let (interrupt, end) = (interrupt.clone(), Arc::clone(&end));
+            std::thread::spawn(move || {
+                interrupt.wait_for_commands();
+                end(signal);
+            });
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listener).map(drop)
+}
+
+/// Which of two processes this is after [`reap_if_first`] or [`enter_user_namespace`](crate::userns::enter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one that goes on as the program.
+    Program,
+    /// The one that watched the program to its end, and now ends with this code.
+    Watcher(i32),
+}
+
+/// A container's first process inherits every orphan, must bury them, and is not ended by any signal that it does not
+/// handle. If this process is one, forks: the child goes on as the program, this one passes signals on and buries the
+/// dead until the program ends. Must be called before the program has threads.
+///
+/// # Errors
+/// When the system refuses to fork.
+pub fn reap_if_first() -> io::Result<Side> {
+    if rustix::process::getpid() != Pid::INIT {
+        return Ok(Side::Program);
+    }
+    fork_watched(|| Ok(()), |_| Ok(()))
+}
+
+/// Forks for a program that this process watches. `child` runs in the child before it goes on, `parent` beside it here;
+/// if that fails, the child is killed.
+pub(crate) fn fork_watched(
+    child: impl FnOnce() -> io::Result<()>,
+    parent: impl FnOnce(Pid) -> io::Result<()>,
+) -> io::Result<Side> {
+    let signals: Vec<i32> = ENDING.iter().chain(&PASSED_ON).copied().chain([libc::SIGCHLD]).collect();
+    let signals = SignalSet::new(&signals);
+    signals.block_only()?;
+    let unblock = || SignalSet::new(&[]).block_only();
+    match system::fork() {
+        Err(error) => unblock().and(Err(error)),
+        Ok(Forked::Child) => unblock().and_then(|()| child()).map(|()| Side::Program),
+        Ok(Forked::Parent(pid)) => {
+            if let Err(error) = parent(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                unblock()?;
+                return Err(error);
+            }
+            // It has the program's environment, and is as readable to a command in place as the program would be.
+            crate::sandbox::close_to_others()?;
+            watch(pid, &signals).map(Side::Watcher)
+        }
+    }
+}
+
+fn watch(program: Pid, signals: &SignalSet) -> io::Result<i32> {
+    loop {
+        let signal = signals.wait()?;
+        if signal != libc::SIGCHLD {
+            let _ = system::kill(program, signal);
+            continue;
+        }
+        // One SIGCHLD may stand for many.
+        while let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG).unwrap_or(None) {
+            if pid == program {
+                return Ok(exit_code(status));
+            }
+        }
+    }
+}
+
+fn exit_code(status: WaitStatus) -> i32 {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use super::*;
+
+    #[test]
+    fn running_commands_and_later_ones_are_told() {
+        let interrupt = Interrupt::new();
+        interrupt.check().unwrap();
+        let (running, told) = UnixStream::pair().unwrap();
+        let _attached = interrupt.attach(running);
+        interrupt.clone().raise(libc::SIGTERM);
+        let (later, told_later) = UnixStream::pair().unwrap();
+        let _attached_later = interrupt.attach(later);
+        for stream in [told, told_later] {
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).unwrap();
+            assert_eq!(line, "{\"Signal\":15}\n");
+        }
+        assert!(matches!(interrupt.check(), Err(RunError::Interrupted { signal: libc::SIGTERM })));
+    }
+
+    #[test]
+    fn a_command_that_ended_is_told_nothing() {
+        let interrupt = Interrupt::new();
+        let (running, told) = UnixStream::pair().unwrap();
+        drop(interrupt.attach(running));
+        interrupt.raise(libc::SIGINT);
+        assert_eq!(BufReader::new(told).lines().count(), 0);
+        interrupt.wait_for_commands();
+    }
+}

@@ -1,0 +1,210 @@
+//! In containers of several kinds: what `auto` takes, and commands in place.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command as Program, Stdio};
+
+use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
+
+pub const TESTS: [Test; 6] = [
+    ("auto_takes_what_each_container_allows", auto_takes_what_each_container_allows),
+    ("commands_run_in_place", commands_run_in_place),
+    ("processes_end_with_the_step_in_place", processes_end_with_the_step_in_place),
+    ("processes_of_others_end_without_cap_kill", processes_of_others_end_without_cap_kill),
+    ("namespaces_run_in_a_container", namespaces_run_in_a_container),
+    ("the_builders_environment_stays_its_own", the_builders_environment_stays_its_own),
+];
+
+const DOCKERS_CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,\
+    NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+
+/// The least with which images can be unpacked and users taken on in place.
+const LEAST: &str = "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,SETUID,SETGID";
+
+/// Debian's podman with runc, whose defaults do not start everywhere.
+const CONTAINERS_CONF: &str = r#"[containers]
+default_ulimits = ["nofile=1024:1024","nproc=1000:1000"]
+netns = "host"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"#;
+
+fn needed() -> Verdict {
+    need(is_root(), "root")?;
+    need(Path::new(BUSYBOX).exists(), "busybox-static")?;
+    need(Path::new("/usr/bin/podman").exists(), "podman and runc")
+}
+
+/// A container of busybox that runs this program.
+struct Container {
+    options: Vec<String>,
+}
+
+impl Container {
+    fn new(options: &[&str]) -> Self {
+        Self { options: options.iter().map(|option| (*option).to_owned()).collect() }
+    }
+
+    fn kubernetes_default() -> Self {
+        Self::capable(DOCKERS_CAPABILITIES, "unconfined")
+    }
+
+    fn docker_default() -> Self {
+        Self::capable(DOCKERS_CAPABILITIES, &dockers_profile())
+    }
+
+    fn capable(capabilities: &str, seccomp: &str) -> Self {
+        let (add, seccomp) =
+            (format!("--cap-add={capabilities}"), format!("--security-opt=seccomp={seccomp}"));
+        Self::new(&["--cap-drop=ALL", &add, &seccomp])
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        let root = busybox_root();
+        let work = tempfile::tempdir().unwrap();
+        let configuration = work.path().join("containers.conf");
+        fs::write(&configuration, CONTAINERS_CONF).unwrap();
+        let state = work.path().join("state");
+        fs::create_dir(&state).unwrap();
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        let inner = root.path().join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        copy_busybox(&inner);
+        let own = std::env::current_exe().unwrap();
+        let volume = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
+        let output = Program::new("/usr/bin/podman")
+            .env("CONTAINERS_CONF", configuration)
+            .arg("--root")
+            .arg(work.path().join("storage"))
+            .arg("--runroot")
+            .arg(work.path().join("run"))
+            .args(["--storage-driver=vfs", "run", "--rm", "--workdir=/"])
+            .args([volume(&own, "/own:ro"), volume(&state, "/state")])
+            .args(&self.options)
+            .arg("--rootfs")
+            .arg(root.path())
+            .args(["/own", "inside"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn copy_busybox(inner: &Path) {
+    fs::create_dir(inner.join("bin")).unwrap();
+    fs::copy(BUSYBOX, inner.join("bin/busybox")).unwrap();
+    std::os::unix::fs::symlink("busybox", inner.join("bin/sh")).unwrap();
+}
+
+fn dockers_profile() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../zuwai-testkit/data/docker-default.json").to_owned()
+}
+
+fn auto_takes_what_each_container_allows() -> Verdict {
+    needed()?;
+    let docker_seccomp = format!("--security-opt=seccomp={}", dockers_profile());
+    for (name, container, expected) in [
+        ("podman", Container::new(&[]), "namespaces: "),
+        ("kubernetes", Container::kubernetes_default(), "namespaces: "),
+        ("docker", Container::docker_default(), "in-place: "),
+        ("podman, user", Container::new(&["--user=1000:1000"]), "namespaces: "),
+        ("no capability", Container::new(&["--cap-drop=ALL"]), "in-place: "),
+        ("read-only", Container::new(&["--read-only"]), "namespaces: "),
+        (
+            "restricted",
+            Container::new(&[
+                &docker_seccomp,
+                "--cap-drop=ALL",
+                "--user=1000:1000",
+                "--security-opt=no-new-privileges",
+            ]),
+            "in-place: ",
+        ),
+    ] {
+        let text = container.says(&["choose", "/state"]);
+        println!("  {name}: {}", text.trim());
+        assert!(text.lines().any(|line| line.starts_with(expected)), "{name}: {text}");
+        assert!(expected != "in-place: " || text.contains("this is a container: podman"), "{name}: {text}");
+    }
+    Ok(())
+}
+
+fn commands_run_in_place() -> Verdict {
+    needed()?;
+    let container = Container::docker_default();
+    for (user, script, expected) in [
+        ("", "id -u; exit 3", "0\nExited(3)\n"),
+        ("app", "echo $(id -u):$(id -g):$(id -G) $HOME $PWD", "1000:1000:1000 10 /home/app /\nExited(0)\n"),
+        ("", "kill -9 $$", "Signaled(9)\n"),
+        ("", "env | sort", "HOME=/root\nPATH=/bin:/usr/bin\nPWD=/\nSHLVL=1\nExited(0)\n"),
+        ("", "umask; cat; ls /proc/self/fd | wc -l", "0022\n4\nExited(0)\n"),
+        ("none", "true", "error: unable to find user none: no matching entries in passwd file\n"),
+    ] {
+        assert_eq!(container.says(&["in-place", user, script]), expected, "{user} {script}");
+    }
+    Ok(())
+}
+
+/// Leaves a process that has lost its parent and does not listen to signals, and looks for it after the step.
+const DAEMON: &str = "(setsid sh -c 'trap \"\" TERM HUP; while :; do echo x >> /tmp/alive; sleep 0.01; done' \
+    > /dev/null 2>&1 &); sleep 0.3";
+
+fn daemon_is_gone(container: &Container, user: &str) {
+    let root_script = "chmod 777 /tmp; exec true";
+    assert_eq!(container.says(&["in-place", "", root_script]), "Exited(0)\n");
+    // The container ends with the program, so that the program itself must find the daemon gone: its `run` returns only
+    // when every process is, and what is left would hold the container's output open.
+    let text = container.says(&["in-place", user, &format!("{DAEMON}; ls /tmp")]);
+    assert_eq!(text, "alive\nExited(0)\n", "{user}");
+}
+
+fn processes_end_with_the_step_in_place() -> Verdict {
+    needed()?;
+    daemon_is_gone(&Container::docker_default(), "");
+    Ok(())
+}
+
+fn processes_of_others_end_without_cap_kill() -> Verdict {
+    needed()?;
+    let container = Container::capable(LEAST, &dockers_profile());
+    let text = container.says(&["in-place", "app", "(setsid sleep 1000 &); sleep 0.1; id -u"]);
+    assert_eq!(text, "1000\nExited(0)\n");
+    Ok(())
+}
+
+fn namespaces_run_in_a_container() -> Verdict {
+    needed()?;
+    // Podman's own profile lets nobody set a host name.
+    for (container, name) in [(Container::kubernetes_default(), "buildkitsandbox"), (Container::new(&[]), "")]
+    {
+        let script = "/bin/busybox id -u; /bin/busybox hostname; exit 4";
+        let text = container.says(&["namespaces", "/inner", "7:8", script]);
+        assert!(text.starts_with(&format!("7\n{name}")) && text.ends_with("\nExited(4)\n"), "{text}");
+    }
+    Ok(())
+}
+
+/// Where credentials often are. In place a command could read them as the same user; under namespaces it sees the
+/// container's `/proc`.
+fn the_builders_environment_stays_its_own() -> Verdict {
+    needed()?;
+    let script = "/bin/busybox cat /proc/[0-9]*/environ 2>/dev/null | /bin/busybox grep -c hidden; \
+        /bin/busybox ls /proc | /bin/busybox grep -c '^[0-9]'";
+    for (mut container, arguments) in [
+        (Container::docker_default(), vec!["in-place", "", script]),
+        (Container::kubernetes_default(), vec!["namespaces", "/inner", "", script]),
+    ] {
+        container.options.push("--env=SECRET=hidden".to_owned());
+        let text = container.says(&arguments);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "0", "{arguments:?}: {text}");
+        assert!(lines[1].parse::<u32>().unwrap() > 2, "{text}");
+    }
+    Ok(())
+}

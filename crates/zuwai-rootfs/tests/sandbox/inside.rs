@@ -1,0 +1,50 @@
+//! This program inside a container or as another user: does one thing and says how it went.
+
+use std::path::Path;
+
+use zuwai_rootfs::isolation::{Isolation, Mode, choose};
+use zuwai_rootfs::run::{Output, run};
+use zuwai_rootfs::signals::{Interrupt, Side, reap_if_first};
+use zuwai_rootfs::userns::{self, Entry};
+use zuwai_rootfs::{KeepOut, Root, container};
+
+use crate::harness::shell;
+
+/// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`.
+pub fn main_if_inside() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ["inside", rest @ ..] = words.as_slice() else { return };
+    if let Ok(Side::Watcher(code)) = reap_if_first() {
+        std::process::exit(code);
+    }
+    match userns::enter() {
+        Entry::NotNeeded => {}
+        Entry::Inside(maps) => println!("inside: single {} usual {}", maps.is_single(), maps.is_usual()),
+        Entry::Watched(code) => std::process::exit(code),
+        Entry::Refused(error) => println!("refused: {error}"),
+    }
+    zuwai_rootfs::sandbox::close_to_others().unwrap();
+    match rest {
+        ["choose", state] => {
+            let container = container::detect(|name| std::env::var(name).ok());
+            match choose(Isolation::Auto, Path::new(state), container.as_deref(), false) {
+                Ok(choice) => println!("{choice}"),
+                Err(error) => println!("error: {error}"),
+            }
+        }
+        ["in-place", user, script] => command(Path::new("/"), user, script, Mode::InPlace),
+        ["namespaces", root, user, script] => command(Path::new(root), user, script, Mode::Namespaces),
+        other => panic!("inside does not know {other:?}"),
+    }
+    std::process::exit(0);
+}
+
+fn command(root: &Path, user: &str, script: &str, mode: Mode) {
+    let root = Root::open(root, KeepOut::default()).unwrap();
+    let command = zuwai_rootfs::command::Command { user: user.to_owned(), ..shell(script) };
+    match run(&root, &command, mode, Output::inherit(), &Interrupt::new()) {
+        Ok(outcome) => println!("{outcome:?}"),
+        Err(error) => println!("error: {error}"),
+    }
+}

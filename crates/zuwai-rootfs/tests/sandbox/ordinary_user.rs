@@ -1,0 +1,75 @@
+//! As an ordinary user: the whole program in a user namespace.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::{Command as Program, Stdio};
+
+use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
+
+pub const TESTS: [Test; 2] = [
+    ("ordinary_user_is_root_inside", ordinary_user_is_root_inside),
+    ("ordinary_user_gets_namespaces", gets_namespaces),
+];
+
+const UID: u32 = 54321;
+
+fn needed() -> Verdict {
+    need(is_root(), "root, to become another user")?;
+    need(std::path::Path::new(BUSYBOX).exists(), "busybox-static")?;
+    need(std::path::Path::new("/usr/bin/setpriv").exists(), "setpriv")
+}
+
+fn says(arguments: &[&str]) -> String {
+    // The program may lie where an ordinary user may not look.
+    let place = busybox_root();
+    let own = place.path().join("own");
+    fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
+    let id = UID.to_string();
+    let output = Program::new("/usr/bin/setpriv")
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
+        .arg(own)
+        .arg("inside")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .current_dir("/")
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn ordinary_user_is_root_inside() -> Verdict {
+    needed()?;
+    let root = busybox_root();
+    for entry in walk(root.path()) {
+        std::os::unix::fs::lchown(&entry, Some(UID), Some(UID)).unwrap();
+    }
+    let path = root.path().to_str().unwrap();
+    let text =
+        says(&["namespaces", path, "", "id -u; ls -ldn /etc | tr -s ' ' | cut -d' ' -f3,4; touch /made"]);
+    assert_eq!(text, "inside: single true usual false\n0\n0 0\nExited(0)\n");
+    let text = says(&["namespaces", path, "app", "true"]);
+    assert!(text.contains("cannot run as uid 1000") && text.contains("/etc/subuid"), "{text}");
+    Ok(())
+}
+
+fn gets_namespaces() -> Verdict {
+    needed()?;
+    let state = tempfile::tempdir().unwrap();
+    chown(state.path(), Some(UID), Some(UID)).unwrap();
+    let text = says(&["choose", state.path().to_str().unwrap()]);
+    assert!(text.contains("\nnamespaces: ") && text.contains("only one user id"), "{text}");
+    Ok(())
+}
+
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![directory.to_owned()];
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
