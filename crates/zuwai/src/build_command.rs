@@ -72,7 +72,7 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
 }
 
 fn start_logging(parsed: &Parsed) {
-    let level = if parsed.bool("quiet") {
+    let level = if parsed.bool("quiet") || parsed.text("progress") == "quiet" {
         LevelFilter::ERROR
     } else if parsed.bool("debug") {
         LevelFilter::DEBUG

@@ -79,6 +79,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         return Ok(0);
     }
     if let Some(command) = parsed.positional.first() {
+        // A subcommand may come after flags.
+        if let Some(name) = ["push", "login"].into_iter().find(|name| name == command) {
+            return Err(ProgramError::NotSupported(format!("'executor {name}'")).into());
+        }
         return Err(usage(ProgramError::UnknownCommand { command: command.clone(), face: COMMAND.name }));
     }
     start_logging(&parsed).map_err(usage)?;

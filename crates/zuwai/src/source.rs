@@ -44,6 +44,11 @@ pub fn context_directory(text: &str, sub_path: &str) -> Result<PathBuf, ProgramE
     Ok(absolute)
 }
 
+/// A path as it is from the working directory of now, which building in place may move.
+pub fn absolute(path: &str) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
+}
+
 /// Which place is looked at first for a Dockerfile given by a relative path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookFirst {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::ProgramError;
 use crate::flag_value::parse_bool;
+use crate::source::absolute;
 
 /// One place for the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn parse(text: &str) -> Result<ParsedOutput, ProgramError> {
     let file = |what: &str| match dest {
         None | Some("") => Err(wrong(&format!("{what} needs dest=FILE"))),
         Some("-") => Err(later("dest=-".to_owned())),
-        Some(path) => Ok(PathBuf::from(path)),
+        Some(path) => Ok(absolute(path)),
     };
     let output = match kind {
         "oci" if tar => Output::OciArchive(file("type=oci")?),
@@ -85,9 +86,9 @@ mod tests {
     #[test]
     fn places_are_dockers() {
         for (text, expected) in [
-            ("type=oci,dest=x.tar", Output::OciArchive("x.tar".into())),
-            ("type=oci,dest=dir,tar=false", Output::OciLayout("dir".into())),
-            ("dest=x.tar,type=docker", Output::DockerArchive("x.tar".into())),
+            ("type=oci,dest=x.tar", Output::OciArchive(absolute("x.tar"))),
+            ("type=oci,dest=dir,tar=false", Output::OciLayout(absolute("dir"))),
+            ("dest=x.tar,type=docker", Output::DockerArchive(absolute("x.tar"))),
             ("type=registry", Output::Registry),
             ("type=image,push=true", Output::Registry),
             ("type=image,push,oci-mediatypes=true", Output::Registry),

@@ -88,7 +88,7 @@ pub fn docker_config(environment: &Environment) -> PathBuf {
 
 fn root_directory(flags: &Parsed, environment: &Environment) -> Result<PathBuf, ProgramError> {
     match flags.non_empty("root-dir") {
-        Some(path) => Ok(PathBuf::from(path)),
+        Some(path) => Ok(source::absolute(path)),
         None => Ok(environment.data_home().ok_or(ProgramError::NoRootDirectory)?.join("zuwai")),
     }
 }
@@ -185,8 +185,8 @@ mod tests {
         let outputs = &meaning.build.outputs;
         assert_eq!(outputs.push.len(), 2);
         assert!(outputs.check_push_permission);
-        assert_eq!(outputs.oci_archive, Some(PathBuf::from("x")));
-        assert_eq!(outputs.docker_archive, Some(PathBuf::from("y")));
+        assert_eq!(outputs.oci_archive, Some(source::absolute("x")));
+        assert_eq!(outputs.docker_archive, Some(source::absolute("y")));
         assert!(meaning.default_layout.is_none() && outputs.oci_layout.is_none());
     }
 

@@ -42,7 +42,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
     let context = source::context_directory(flags.text("context"), flags.text("context-sub-path"))?;
     let dockerfile = source::dockerfile(flags.text("dockerfile"), Some(&context), LookFirst::Context)?;
 
-    let path = |name: &str| flags.non_empty(name).map(PathBuf::from);
+    let path = |name: &str| flags.non_empty(name).map(source::absolute);
     Ok(BuildRequest {
         dockerfile,
         context: Some(context),
@@ -53,7 +53,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         host_platform: Platform::host(),
         isolation: isolation(flags),
         force: flags.bool("force"),
-        root_dir: PathBuf::from(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
+        root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,
