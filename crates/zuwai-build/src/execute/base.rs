@@ -4,6 +4,7 @@ use std::io::Read;
 
 use zuwai_layer::compression::decompress;
 use zuwai_layer::digest::DigestReader;
+use zuwai_layer::error::LayerError;
 use zuwai_layer::{Digest, reader::LayerReader};
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::reference::Reference;
@@ -82,7 +83,7 @@ fn unpack_layer(
         Some(download) => Box::new(download.reader()),
         None => Box::new(store.reader(&layer.descriptor.digest)?),
     };
-    let tar = decompress(blob).map_err(zuwai_layer::error::LayerError::from)?;
+    let tar = decompress(blob).map_err(LayerError::Read)?;
     let mut tar = DigestReader::new(tar);
     let unpacked = unpack(root, LayerReader::new(&mut tar));
     // What went wrong on the network is the cause of what went wrong in the archive.
@@ -90,11 +91,18 @@ fn unpack_layer(
         download.wait_blocking()?;
     }
     let refused = unpacked?.refused;
-    if refused > 0 {
-        tracing::warn!("{refused} device nodes or extended attributes could not be made here; the base's layers keep them");
+    if refused.total() > 0 {
+        tracing::warn!(
+            "Not everything in the layer could be made here ({} extended attributes, {} devices, {} owners, {} paths in \
+             the way of what is kept off); the base's layer has it all the same",
+            refused.xattrs,
+            refused.devices,
+            refused.owners,
+            refused.kept_out
+        );
     }
     // Padding after the end of the archive belongs to the digest too.
-    std::io::copy(&mut tar, &mut std::io::sink()).map_err(zuwai_layer::error::LayerError::from)?;
+    std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
     let (_, diff_id, _) = tar.finish();
     if diff_id != layer.diff_id {
         return Err(StepError::DiffId { expected: layer.diff_id, actual: diff_id });

@@ -123,7 +123,10 @@ impl<'a> Executor<'a> {
         );
         let mut layers = match &stage.base {
             Base::Scratch => Vec::new(),
-            Base::Image(image) => base::image_layers(&self.network.images.get(image)?),
+            Base::Image(image) => {
+                let resolved = self.network.images.get(image)?;
+                base::image_layers(&resolved)
+            }
             Base::Stage(below) => self.layers[*below].clone(),
         };
         tracing::info!("Executing {} build triggers", stage.triggers);

@@ -78,7 +78,7 @@ pub fn copy_files(
         (None, Tree::Context) => Some((0, 0)),
         (None, Tree::Stage(_) | Tree::Image(_)) => None,
     };
-    let mode = action.chmod.as_deref().map(str::parse::<ModeChange>).transpose();
+    let mode = action.chmod.as_deref().map(ModeChange::parse).transpose();
     let mode = mode.map_err(|error| StepError::Invalid(error.to_string()))?;
     let options =
         CopyOptions { owner, mode: mode.as_ref(), extract: action.unpack_archives, ..CopyOptions::default() };
@@ -103,7 +103,7 @@ pub fn make_directory(
     } else {
         resolve_owner(&tree.root, &action.user)?
     };
-    let changes = copy::make_directories(&tree.root, &action.path, owner, 0o755)?;
+    let changes = copy::directory::make_directories(&tree.root, &action.path, owner)?;
     remember(trees, position, &changes)?;
     Ok(changes)
 }
@@ -118,7 +118,7 @@ fn remember(trees: &mut Trees, position: usize, changes: &ChangeSet) -> Result<(
 }
 
 fn whole(root: &Root) -> SourceTree<'_> {
-    SourceTree { root, filter: None }
+    SourceTree::stage(root)
 }
 
 /// `--chown` and the owner of WORKDIR's directories: names are looked up in the image; a user alone is the group's number too.

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use zuwai_layer::ImagePath;
 use zuwai_rootfs::index::Index;
 use zuwai_rootfs::isolation::{self, Mode};
-use zuwai_rootfs::{KeepOut, Root, mounts, park};
+use zuwai_rootfs::{KeepOut, Root, mounts, park, restore};
 
 use crate::error::BuildError;
 use crate::plan::ImageKey;
@@ -159,11 +158,11 @@ impl Trees {
     ///
     /// # Errors
     /// When something cannot be moved back.
-    pub fn finish(mut self) -> Result<(), BuildError> {
+    pub fn finish(&mut self) -> Result<(), BuildError> {
         if let Some(own) = self.own.take() {
             let root = open_root(Path::new("/"), self.keep_out.clone())?;
             park::clear(&root)?;
-            park::restore(&own, &root)?;
+            restore::restore(&own, &root)?;
         }
         Ok(())
     }

@@ -238,12 +238,6 @@ impl Planner<'_> {
         let stage = &self.dockerfile.stages[number];
         let written = stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
-        let context = super::stage::Context {
-            globals: &self.globals,
-            build_args: &self.inputs.build_args,
-            proxy_env: &self.inputs.proxy_env,
-            created: &self.inputs.created,
-        };
         for (instruction, source, is_trigger) in all {
             let escape = if is_trigger { '\\' } else { self.dockerfile.directives.escape };
             let tree = match &instruction.kind {
@@ -255,6 +249,12 @@ impl Planner<'_> {
                     })
                 }
                 _ => None,
+            };
+            let context = super::stage::Context {
+                globals: &self.globals,
+                build_args: &self.inputs.build_args,
+                proxy_env: &self.inputs.proxy_env,
+                created: &self.inputs.created,
             };
             builder
                 .instruction(instruction, &Expander::new(escape), &context, tree.unwrap_or(Tree::Context), !is_trigger)
