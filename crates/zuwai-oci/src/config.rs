@@ -322,3 +322,79 @@ impl ImageConfig {
         self.config.other.retain(|field, _| !CONTAINER_LEFTOVERS.contains(&field.as_str()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written by BuildKit (Docker Engine 28.5, `docker buildx build` of a Dockerfile with every metadata instruction), unchanged.
+    const BUILDKIT: &str = include_str!("../tests/data/buildkit-config.json");
+
+    #[test]
+    fn what_buildkit_wrote_is_written_again_byte_for_byte() {
+        let text = BUILDKIT.trim_end();
+        let config = ImageConfig::parse(text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(config.to_bytes().unwrap()).unwrap(), text);
+        assert!(
+            config.other.is_empty() && config.config.other.is_empty(),
+            "every field is known: {config:?}"
+        );
+        assert_eq!(config.platform().to_string(), "linux/amd64");
+        assert_eq!(config.config.env[2], "B=x<y&z");
+    }
+
+    #[test]
+    fn a_config_made_here_has_buildkits_order_and_leaves_out_what_is_empty() {
+        let mut config = ImageConfig::empty(&"linux/arm/v7".parse().unwrap());
+        let moment: Timestamp = "2026-01-02T03:04:05.678900000Z".parse().unwrap();
+        config.created = Some(Created::at(moment));
+        config.config.env = vec!["A=<b>".to_owned()];
+        config.config.labels.insert("z".to_owned(), String::new());
+        config.config.labels.insert("a".to_owned(), "1".to_owned());
+        config.config.volumes.insert("/v".to_owned(), Empty {});
+        config.config.healthcheck =
+            Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
+        config.history.push(History { created_by: "x".to_owned(), empty_layer: true, ..History::default() });
+        config.other.insert("custom".to_owned(), Value::from(1));
+        let expected = concat!(
+            r#"{"architecture":"arm","config":{"Env":["A=\u003cb\u003e"],"Volumes":{"/v":{}},"Labels":{"a":"1","z":""},"#,
+            r#""Healthcheck":{"Test":["NONE"]}},"created":"2026-01-02T03:04:05.6789Z","custom":1,"#,
+            r#""history":[{"created_by":"x","empty_layer":true}],"os":"linux","#,
+            r#""rootfs":{"type":"layers","diff_ids":[]},"variant":"v7"}"#
+        );
+        assert_eq!(String::from_utf8(config.to_bytes().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn nulls_and_leftovers_of_the_old_docker_builder_are_understood() {
+        let text = r#"{"architecture":"amd64","config":{"Hostname":"x","Env":null,"Cmd":null,"Image":"sha256:1",
+            "Volumes":null,"ExposedPorts":{"80/tcp":null},"Entrypoint":null,"OnBuild":null,"Labels":null,"Mine":[1]},
+            "container":"abc","container_config":{"Cmd":["x"]},"created":"2020-01-01T01:00:00+01:00",
+            "docker_version":"20.10","history":null,"os":"linux","rootfs":{"type":"layers","diff_ids":null},"x":2}"#;
+        let mut config = ImageConfig::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.config.exposed_ports.len(), 1);
+        config.drop_leftovers();
+        let expected = concat!(
+            r#"{"architecture":"amd64","config":{"ExposedPorts":{"80/tcp":{}},"Mine":[1]},"#,
+            r#""created":"2020-01-01T01:00:00+01:00","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"x":2}"#
+        );
+        assert_eq!(String::from_utf8(config.to_bytes().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn malformed_configs_are_refused() {
+        for text in [
+            "",
+            "[]",
+            "null",
+            r#"{"rootfs":{"type":"squashfs"}}"#,
+            r#"{"rootfs":{"type":"layers","diff_ids":["sha256:1"]}}"#,
+            r#"{"created":"yesterday"}"#,
+            r#"{"config":{"Env":"A=1"}}"#,
+            r#"{"config":{"Volumes":{"/v":1}}}"#,
+            r#"{"history":[1]}"#,
+        ] {
+            assert!(ImageConfig::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

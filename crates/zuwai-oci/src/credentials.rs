@@ -14,7 +14,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 use crate::error::OciError;
-use crate::go_json::null_is_empty;
+use crate::go_json::{from_object, null_is_empty};
 use crate::reference::{DOCKER_HUB, Reference};
 use crate::secret::Secret;
 use crate::store::read_limited;
@@ -93,7 +93,7 @@ impl Credentials {
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, OciError> {
         let malformed = |problem: String| OciError::DockerConfig { path: path.to_owned(), problem };
         // Of the parser's complaint only the place is told: the text might hold a password.
-        let config: DockerConfig = serde_json::from_slice(bytes).map_err(|error| {
+        let config: DockerConfig = from_object(bytes).map_err(|error| {
             malformed(format!("not the expected JSON at line {}, column {}", error.line(), error.column()))
         })?;
         let mut credentials = Self {

@@ -347,9 +347,9 @@ pub enum OciError {
     #[error("{reference} has no image for platform {wanted} (it has: {})", list(available))]
     NoPlatform {
         /// The image.
-        reference: Reference,
+        reference: Box<Reference>,
         /// What was wanted.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What is there.
         available: Vec<Platform>,
     },

@@ -20,6 +20,14 @@ pub fn to_vec_indented(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Er
     Ok(bytes)
 }
 
+/// Reads a JSON object. serde alone would take an array for a structure.
+pub(crate) fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') | None => serde_json::from_slice(bytes),
+        Some(_) => Err(serde::de::Error::custom("expected an object")),
+    }
+}
+
 /// Takes `null` for the empty value, as Go does.
 pub fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

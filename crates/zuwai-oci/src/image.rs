@@ -124,3 +124,41 @@ impl Image {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(diff_ids: &[Digest]) -> ImageConfig {
+        let mut config = ImageConfig::empty(&"linux/amd64".parse().unwrap());
+        config.rootfs.diff_ids = diff_ids.to_vec();
+        config
+    }
+
+    #[test]
+    fn an_image_is_of_one_family() {
+        let layer = Descriptor::of(MediaType::DockerLayerGzip, b"x");
+        let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        for (family, annotated) in [(Family::Oci, true), (Family::Docker, false)] {
+            let config = config(&[Digest::of(b"x")]);
+            let image =
+                Image::assemble(family, config, std::slice::from_ref(&layer), annotations.clone()).unwrap();
+            let types =
+                [image.media_type(), &image.manifest().config.media_type, &image.layers()[0].media_type];
+            assert!(types.iter().all(|media_type| media_type.family() == Some(family)), "{types:?}");
+            assert_eq!(!image.manifest().annotations.is_empty(), annotated);
+            assert_eq!(image.digest(), Digest::of(image.manifest_bytes()));
+        }
+    }
+
+    #[test]
+    fn manifest_and_config_must_agree() {
+        let layer = Descriptor::of(MediaType::OciLayer, b"x");
+        let error = Image::assemble(Family::Oci, config(&[]), &[layer], BTreeMap::new()).unwrap_err();
+        assert!(matches!(error, FormatError::LayerCount { layers: 1, diff_ids: 0 }), "{error}");
+        let image = Image::assemble(Family::Oci, config(&[]), &[], BTreeMap::new()).unwrap();
+        let swapped =
+            Image::from_bytes(image.media_type().clone(), image.manifest_bytes().to_vec(), b"{}".to_vec());
+        assert!(matches!(swapped, Err(FormatError::ConfigDigest { .. })), "{swapped:?}");
+    }
+}

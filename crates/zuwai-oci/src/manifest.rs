@@ -74,7 +74,7 @@ pub struct Index {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Several.
     Index(Index),
 }
@@ -106,7 +106,7 @@ impl Document {
             return Err(FormatError::TooLarge { document: "manifest", limit: MANIFEST_LIMIT });
         }
         let json = |source| FormatError::Json { document: "manifest", source };
-        let outline: Outline = serde_json::from_slice(bytes).map_err(json)?;
+        let outline: Outline = go_json::from_object(bytes).map_err(json)?;
         if outline.fs_layers.is_some() || outline.schema_version == Some(Value::from(1)) {
             return Err(FormatError::Schema1);
         }
@@ -139,7 +139,7 @@ impl Document {
         }
         let document = match media_type.is_index() {
             true => Self::Index(serde_json::from_slice(bytes).map_err(json)?),
-            false => Self::Manifest(serde_json::from_slice(bytes).map_err(json)?),
+            false => Self::Manifest(Box::new(serde_json::from_slice(bytes).map_err(json)?)),
         };
         if let Self::Manifest(manifest) = &document
             && manifest.layers.len() > LAYER_LIMIT
@@ -168,7 +168,7 @@ impl Manifest {
     /// Reads one image's manifest; an index is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         match Document::parse(bytes, None)? {
-            (Document::Manifest(manifest), _) => Ok(manifest),
+            (Document::Manifest(manifest), _) => Ok(*manifest),
             (Document::Index(_), media_type) => Err(FormatError::Unsupported(media_type.to_string())),
         }
     }
@@ -231,5 +231,137 @@ impl Index {
             .filter(known)
             .cloned()
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+    const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+    fn descriptor(platform: &str) -> String {
+        format!(r#"{{"mediaType":"{OCI}","digest":"{DIGEST}","size":5{platform}}}"#)
+    }
+
+    #[test]
+    fn hostile_documents_are_refused() {
+        let one = descriptor("");
+        let layers = vec![one.clone(); LAYER_LIMIT + 1].join(",");
+        for (text, claimed, expected) in [
+            (String::new(), None, "malformed manifest"),
+            ("[]".to_owned(), None, "malformed manifest"),
+            ("{}".to_owned(), None, "schema version null"),
+            (r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), None, "schema 1"),
+            (r#"{"schemaVersion":3}"#.to_owned(), None, "schema version 3"),
+            (r#"{"schemaVersion":2}"#.to_owned(), None, "malformed manifest"),
+            (format!(r#"{{"schemaVersion":2,"config":{one},"layers":[],"manifests":[]}}"#), None, "at once"),
+            (format!(r#"{{"schemaVersion":2,"config":{one},"manifests":[]}}"#), Some(OCI_INDEX), "at once"),
+            (
+                format!(r#"{{"schemaVersion":2,"mediaType":"{OCI}","config":{one}}}"#),
+                Some(OCI_INDEX),
+                "came as",
+            ),
+            (
+                r#"{"schemaVersion":2,"mediaType":"text/plain"}"#.to_owned(),
+                None,
+                "unsupported media type text/plain",
+            ),
+            (format!(r#"{{"schemaVersion":2,"config":{one},"layers":[{layers}]}}"#), None, "4097 layers"),
+            (
+                format!(r#"{{"schemaVersion":2,"config":{}}}"#, one.replace(":5", ":-5")),
+                None,
+                "malformed manifest",
+            ),
+            (
+                format!(r#"{{"schemaVersion":2,"config":{}}}"#, one.replace("sha256:", "sha256:../")),
+                None,
+                "malformed manifest",
+            ),
+            (" ".repeat(MANIFEST_LIMIT as usize + 1), None, "longer than"),
+        ] {
+            let error = Document::parse(text.as_bytes(), claimed.map(MediaType::from).as_ref()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}: {expected}");
+        }
+    }
+
+    #[test]
+    fn kind_is_told_by_media_type_header_or_fields() {
+        let one = descriptor("");
+        for (text, claimed, expected) in [
+            (format!(r#"{{"schemaVersion":2,"config":{one},"layers":null}}"#), None, MediaType::OciManifest),
+            (format!(r#"{{"schemaVersion":2,"manifests":[{one}]}}"#), None, MediaType::OciIndex),
+            (r#"{"schemaVersion":2}"#.to_owned(), Some(OCI_INDEX), MediaType::OciIndex),
+            (format!(r#"{{"schemaVersion":2,"config":{one}}}"#), Some("text/plain"), MediaType::OciManifest),
+            (
+                format!(
+                    r#"{{"schemaVersion":2,"mediaType":"{}","config":{one}}}"#,
+                    MediaType::DockerManifest.as_str()
+                ),
+                None,
+                MediaType::DockerManifest,
+            ),
+        ] {
+            let (_, media_type) =
+                Document::parse(text.as_bytes(), claimed.map(MediaType::from).as_ref()).unwrap();
+            assert_eq!(media_type, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_written_again_where_they_stood() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI}","config":{{"mediaType":"a/b","digest":"{DIGEST}","size":5,"zz":[1],"aa":{{"b":null}}}},"layers":[],"annotations":{{"k":"<v>"}},"new":{{"z":1,"a":2}}}}"#
+        );
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        let written = go_json::to_vec(&manifest).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), text.replace("<v>", "\\u003cv\\u003e"));
+    }
+
+    #[test]
+    fn the_best_platform_of_an_index_is_taken() {
+        let platform = |os: &str, architecture: &str, variant: &str| {
+            descriptor(&format!(
+                r#","platform":{{"architecture":"{architecture}","os":"{os}","variant":"{variant}"}}"#
+            ))
+        };
+        let all = [
+            platform("unknown", "unknown", ""),
+            platform("linux", "arm", "v6"),
+            platform("linux", "arm", "v7"),
+            platform("windows", "amd64", ""),
+            platform("linux", "amd64", "v3"),
+            platform("linux", "amd64", ""),
+            platform("linux", "arm64", "v8"),
+        ];
+        let index =
+            Index::parse(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, all.join(",")).as_bytes());
+        let index = index.unwrap();
+        for (wanted, expected) in [
+            ("linux/amd64", Some("linux/amd64")),
+            ("linux/amd64/v3", Some("linux/amd64/v3")),
+            ("linux/amd64/v2", Some("linux/amd64")),
+            ("linux/arm64", Some("linux/arm64/v8")),
+            ("linux/arm", Some("linux/arm/v7")),
+            ("linux/arm/v8", Some("linux/arm/v7")),
+            ("linux/arm/v6", Some("linux/arm/v6")),
+            ("linux/arm/v5", None),
+            ("windows/amd64", Some("windows/amd64")),
+            ("linux/s390x", None),
+        ] {
+            let chosen = index.select(&wanted.parse().unwrap());
+            let chosen = chosen.and_then(|entry| entry.platform.as_ref()).map(Platform::to_string);
+            assert_eq!(chosen.as_deref(), expected, "{wanted}");
+        }
+        assert_eq!(index.platforms().len(), 6);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_panics(text in r#"[ -~]{0,60}|\{("schemaVersion":2,?)?("manifests":\[[^a]{0,9}\])?\}"#) {
+            let _ = Document::parse(text.as_bytes(), None);
+        }
     }
 }

@@ -187,3 +187,21 @@ impl<'de> Deserialize<'de> for MediaType {
         Ok(Self::from(String::deserialize(deserializer)?.as_str()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_translate_into_each_other_and_keep_what_they_do_not_know() {
+        let own =
+            [Family::Oci.manifest(), Family::Oci.index(), Family::Oci.config(), Family::Oci.layer_gzip()];
+        for media_type in own {
+            let docker = media_type.in_family(Family::Docker);
+            assert_eq!(docker.family(), Some(Family::Docker), "{media_type}");
+            assert_eq!(docker.in_family(Family::Oci), media_type);
+        }
+        let other = MediaType::from("application/x");
+        assert_eq!((other.in_family(Family::Docker), other.family()), (other.clone(), None));
+    }
+}

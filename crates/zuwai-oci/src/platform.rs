@@ -252,3 +252,56 @@ fn is_known_architecture(architecture: &str) -> bool {
             | "wasm"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_are_normalised_as_containerd_does() {
+        for (text, expected) in [
+            ("linux/amd64", "linux/amd64"),
+            ("Linux/x86_64", "linux/amd64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/v2", "linux/amd64/v2"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm64/v9", "linux/arm64/v9"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("macos/arm64", "darwin/arm64"),
+            ("linux/mips64p32/x", "linux/mips64p32/x"),
+            ("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64"),
+        ] {
+            let platform = Platform::parse(text).unwrap();
+            assert_eq!(platform.to_string(), expected);
+            assert_eq!(platform.normalised(), platform);
+        }
+        assert_eq!(Platform::parse("arm64").unwrap().to_string(), format!("{}/arm64", std::env::consts::OS));
+        assert_eq!(Platform::parse("linux").unwrap().architecture, Platform::host().architecture);
+    }
+
+    #[test]
+    fn malformed_platforms_are_refused() {
+        for text in ["", "/", "linux/", "a/b/c/d", "linux/amd 64", "linux//v7", "nonsense"] {
+            assert!(Platform::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lesser_variants_stand_in_but_greater_ones_do_not() {
+        let rank = |offered: &str, wanted: &str| {
+            Platform::parse(offered).unwrap().rank_for(&Platform::parse(wanted).unwrap())
+        };
+        assert_eq!(rank("linux/amd64", "linux/amd64"), Some(0));
+        assert_eq!(rank("linux/amd64", "linux/amd64/v3"), Some(2));
+        assert_eq!(rank("linux/amd64/v3", "linux/amd64"), None);
+        assert_eq!(rank("linux/arm/v6", "linux/arm/v7"), Some(1));
+        assert_eq!(rank("linux/arm/v7", "linux/arm64"), Some(2));
+        assert_eq!(rank("linux/386", "linux/amd64"), Some(1));
+        assert_eq!(rank("windows/amd64", "linux/amd64"), None);
+    }
+}

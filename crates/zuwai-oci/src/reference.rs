@@ -308,3 +308,99 @@ fn is_tag(tag: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     (1..=128).contains(&tag.len()) && tag.bytes().all(fits) && !tag.starts_with(['.', '-'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+    #[test]
+    fn names_are_normalised_as_docker_does() {
+        let digest = format!("sha256:{HEX}");
+        for (text, full, familiar) in [
+            ("ubuntu", "index.docker.io/library/ubuntu:latest", "ubuntu:latest"),
+            ("ubuntu:24.04", "index.docker.io/library/ubuntu:24.04", "ubuntu:24.04"),
+            ("docker.io/ubuntu", "index.docker.io/library/ubuntu:latest", "ubuntu:latest"),
+            ("docker.io/library/ubuntu", "index.docker.io/library/ubuntu:latest", "ubuntu:latest"),
+            ("index.docker.io/me/x", "index.docker.io/me/x:latest", "me/x:latest"),
+            ("me/x", "index.docker.io/me/x:latest", "me/x:latest"),
+            ("ghcr.io/a/b/c:d", "ghcr.io/a/b/c:d", "ghcr.io/a/b/c:d"),
+            ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
+            ("host:5000/x", "host:5000/x:latest", "host:5000/x:latest"),
+            ("HOST/x:Y", "HOST/x:Y", "HOST/x:Y"),
+            ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
+            ("a/b--c__d.e/f", "index.docker.io/a/b--c__d.e/f:latest", "a/b--c__d.e/f:latest"),
+        ] {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (full, familiar));
+        }
+        let pinned = Reference::parse(&format!("ubuntu:1@{digest}")).unwrap();
+        assert_eq!(pinned.to_string(), format!("index.docker.io/library/ubuntu:1@{digest}"));
+        assert_eq!(pinned.identifier(), digest);
+        assert_eq!(pinned.canonical(), format!("docker.io/library/ubuntu:1@{digest}"));
+        let by_digest = Reference::parse(&format!("h.io/x@{digest}")).unwrap();
+        assert_eq!((by_digest.tag(), by_digest.to_string()), (None, format!("h.io/x@{digest}")));
+        assert_eq!(by_digest.with_tag("t").unwrap().to_string(), "h.io/x:t");
+    }
+
+    #[test]
+    fn malformed_names_are_refused_with_the_reason() {
+        let long = "a/".repeat(128) + "a";
+        let long_tag = "a:".to_owned() + &"b".repeat(129);
+        for (text, expected) in [
+            ("", "empty"),
+            ("https://ghcr.io/x", "scheme"),
+            ("Ubuntu", "lower case"),
+            ("me/App", "lower case"),
+            ("x:", "tag \"\""),
+            ("x:-a", "tag \"-a\""),
+            ("x:a b", "tag \"a b\""),
+            (long_tag.as_str(), "1 to 128"),
+            ("x@sha256:12", "64 lower-case"),
+            ("x@md5:12", "not supported"),
+            ("/x", "repository \"/x\""),
+            ("x/", "repository"),
+            ("a//b", "repository"),
+            ("a/_b", "repository"),
+            ("a/b_", "repository"),
+            ("a___b", "repository"),
+            ("a..b/c", "registry \"a..b\""),
+            ("host:port/x", "registry \"host:port\""),
+            ("host:70000/x", "registry"),
+            ("[::g]/x", "registry"),
+            ("../x", "registry"),
+            ("-a.b/x", "registry"),
+            (long.as_str(), "257 characters"),
+            ("x y", "repository"),
+            ("a.b/x\u{0}", "repository"),
+            ("é", "repository"),
+        ] {
+            let message = Reference::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_neither_tag_nor_digest() {
+        assert_eq!(Reference::parse_repository("h:5000/cache").unwrap().name(), "h:5000/cache");
+        for text in ["h:5000/cache:1", &format!("cache@sha256:{HEX}")] {
+            assert!(Reference::parse_repository(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_parsed_name_parses_again_to_itself(text in r"([a-zA-Z0-9.:\[\]-]{1,12}/)?[a-z0-9._/-]{1,20}(:[\w.-]{1,9})?") {
+            if let Ok(reference) = Reference::parse(&text) {
+                proptest::prop_assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference.clone());
+                proptest::prop_assert_eq!(Reference::parse(&reference.canonical()).unwrap(), reference);
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,80}") {
+            let _ = Reference::parse(&text);
+        }
+    }
+}

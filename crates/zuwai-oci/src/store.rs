@@ -242,3 +242,58 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, OciError>
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(directory.path().join("store")).unwrap();
+        (directory, store)
+    }
+
+    fn temporary_files(store: &Store) -> usize {
+        fs::read_dir(store.directory().join(INGEST)).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn a_blob_appears_only_when_it_is_committed() {
+        let (_directory, store) = store();
+        let digest = Digest::of(b"hello");
+        let mut writer = store.writer().unwrap();
+        writer.write_all(b"hello").unwrap();
+        assert!(!store.contains(&digest));
+        assert_eq!(writer.commit(Some(&digest)).unwrap(), StoredBlob { digest, size: 5 });
+        assert_eq!(store.read_small(&digest, 5).unwrap(), b"hello");
+        assert_eq!(temporary_files(&store), 0);
+    }
+
+    #[test]
+    fn a_blob_that_is_not_the_expected_one_leaves_nothing() {
+        let (_directory, store) = store();
+        let mut writer = store.writer().unwrap();
+        writer.write_all(b"other").unwrap();
+        let error = writer.commit(Some(&Digest::of(b"hello"))).unwrap_err();
+        assert!(matches!(error, OciError::StoredDigest { .. }), "{error}");
+        drop(store.stage().unwrap());
+        assert!(!store.contains(&Digest::of(b"other")) && !store.contains(&Digest::of(b"hello")));
+        assert_eq!(temporary_files(&store), 0);
+    }
+
+    #[test]
+    fn a_small_read_has_a_limit() {
+        let (_directory, store) = store();
+        let StoredBlob { digest, .. } = store.put_bytes(b"hello").unwrap();
+        assert!(matches!(store.read_small(&digest, 4), Err(OciError::FileTooLarge { limit: 4, .. })));
+        let missing = store.read_small(&Digest::of(b""), 4).unwrap_err().to_string();
+        assert!(missing.contains(&Digest::of(b"").hex()), "{missing}");
+    }
+
+    #[test]
+    fn only_a_layout_is_opened() {
+        let (directory, store) = store();
+        assert!(Store::open(store.directory()).is_ok());
+        assert!(Store::open(directory.path().join("nothing")).is_err());
+    }
+}

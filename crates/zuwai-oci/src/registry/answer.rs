@@ -1,6 +1,5 @@
 //! Refusals into errors: what the registry said, in its own words, and what kind of refusal it is.
 
-use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -167,21 +166,15 @@ pub(crate) fn transport_error(request: &Request, error: reqwest::Error) -> OciEr
     }
 }
 
-/// The TLS error beneath, if that is what it is. I/O errors hold theirs beside the chain of sources.
-fn tls_cause(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        if let Some(held) = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(tls) = held.downcast_ref::<rustls::Error>()
-        {
-            return Some(tls);
-        }
-        cause = inner.source();
+/// The TLS error beneath, if that is what it is. I/O errors hold theirs beside the chain of sources, and may do so
+/// several times over.
+fn tls_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls);
     }
-    None
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let held = held.and_then(|inner| tls_cause(inner));
+    held.or_else(|| error.source().and_then(tls_cause))
 }
 
 #[cfg(test)]

@@ -116,8 +116,8 @@ impl Registry {
             };
             let Some(chosen) = index.select(platform) else {
                 return Err(OciError::NoPlatform {
-                    reference: reference.clone(),
-                    wanted: platform.clone(),
+                    reference: Box::new(reference.clone()),
+                    wanted: Box::new(platform.clone()),
                     available: index.platforms(),
                 });
             };

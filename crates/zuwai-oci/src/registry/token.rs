@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::credentials::Credential;
 use crate::error::{OciError, Request};
-use crate::go_json::null_is_empty;
+use crate::go_json::{from_object, null_is_empty};
 use crate::registry::Direction;
 use crate::registry::answer::{Wanted, read_body, refusal};
 use crate::registry::transport::{Transport, basic_header};
@@ -114,8 +114,8 @@ impl Transport {
         }
         let body = read_body(&mut response, &asking, "token", ANSWER_LIMIT, stall).await?;
         // The parser's complaint could show the token.
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| fail("its answer is not the expected JSON".to_owned()))?;
+        let answer: TokenAnswer =
+            from_object(&body).map_err(|_| fail("its answer is not the expected JSON".to_owned()))?;
         let text = if answer.token.is_empty() { answer.access_token } else { answer.token };
         if text.is_empty() {
             return Err(fail("its answer holds no token".to_owned()));

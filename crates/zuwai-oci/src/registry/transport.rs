@@ -386,7 +386,7 @@ fn file_body(file: File, moved: Arc<AtomicU64>) -> reqwest::Body {
 fn is_redirect(status: StatusCode, method: &Method) -> bool {
     match status.as_u16() {
         307 | 308 => true,
-        301 | 302 | 303 => method == Method::GET || method == Method::HEAD,
+        301..=303 => method == Method::GET || method == Method::HEAD,
         _ => false,
     }
 }

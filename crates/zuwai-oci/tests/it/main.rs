@@ -1,0 +1,11 @@
+//! Images to and from real registries, archives read by other tools, and servers that misbehave.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, missing_docs)]
+
+mod archives;
+mod authentication;
+mod exchange;
+mod faults;
+mod sample;
+mod stub;
+mod transfers;

@@ -1,0 +1,127 @@
+//! A server that answers as a test tells it to, for what no real registry can be made to do.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub authorization: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// What to answer.
+#[derive(Default)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    /// Pieces; before each but the first, `pause` is called.
+    pub pieces: Vec<Vec<u8>>,
+    /// Content-Length, if it is not the true one.
+    pub length: Option<usize>,
+    pub pause: Option<Box<dyn Fn() + Send>>,
+}
+
+impl Reply {
+    pub fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub fn body(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, pieces: vec![body.into()], ..Self::default() }
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A running server; its threads end with the process.
+pub struct Stub {
+    pub address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Stub {
+    /// Starts a server on a free port. `GET /v2/` is answered with 200 unless `answer` says something else.
+    pub fn start(answer: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (record, answer) = (asked.clone(), Arc::new(answer));
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (record, answer) = (record.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    let _ = serve(connection, &record, &*answer);
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// The requests so far, without the ones that ask whether a registry is there.
+    pub fn asked(&self) -> Vec<Asked> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.target != "/v2/").cloned().collect()
+    }
+}
+
+fn serve(
+    mut connection: TcpStream,
+    record: &Mutex<Vec<Asked>>,
+    answer: &(dyn Fn(&Asked) -> Option<Reply> + Sync),
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(connection.try_clone()?);
+    // What begins with a TLS record is no request: hang up, as plain servers do in one way or another.
+    if reader.fill_buf()?.first() == Some(&0x16) {
+        connection.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n")?;
+        return Ok(());
+    }
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(()) };
+    let (mut authorization, mut length) = (None, 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => authorization = Some(value.trim().to_owned()),
+            "content-length" => length = value.trim().parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let asked = Asked { method, target, authorization, body };
+    record.lock().unwrap().push(asked.clone());
+    let reply = answer(&asked).unwrap_or_else(|| match asked.target.as_str() {
+        "/v2/" => Reply::body(200, "{}"),
+        _ => Reply::status(404),
+    });
+    let length = reply.length.unwrap_or_else(|| reply.pieces.iter().map(Vec::len).sum());
+    let mut head =
+        format!("HTTP/1.1 {} x\r\nContent-Length: {length}\r\nConnection: close\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    connection.write_all((head + "\r\n").as_bytes())?;
+    if asked.method == "HEAD" {
+        return Ok(());
+    }
+    for (index, piece) in reply.pieces.iter().enumerate() {
+        if let Some(pause) = reply.pause.as_ref().filter(|_| index > 0) {
+            pause();
+        }
+        connection.write_all(piece)?;
+        connection.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Blobs on their way, through a server that can cut, change and delay them.
+
+use std::io::Read as _;
+use std::sync::{Arc, Mutex, mpsc};
+
+use zuwai_oci::error::OciError;
+use zuwai_oci::{Descriptor, Family, MediaType};
+
+use crate::sample::{client, empty_store, image, noise, reference};
+use crate::stub::{Reply, Stub};
+
+fn blob() -> (Vec<u8>, Descriptor) {
+    let bytes = noise(500_000);
+    let descriptor = Descriptor::of(MediaType::OciLayer, &bytes);
+    (bytes, descriptor)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_blob_is_an_error_for_waiters_and_readers_and_is_not_stored() {
+    let (bytes, descriptor) = blob();
+    let mut flipped = bytes.clone();
+    flipped[400_000] ^= 1;
+    let longer = [bytes.clone(), vec![0]].concat();
+    for (body, length, expected) in [
+        (bytes[..250_000].to_vec(), Some(500_000), "truncated"),
+        (bytes[..250_000].to_vec(), None, "truncated"),
+        (Vec::new(), None, "truncated"),
+        (flipped, None, "digest"),
+        (longer, None, "more than"),
+    ] {
+        let stub = Stub::start(move |asked| {
+            asked.target.contains("/blobs/").then(|| Reply { length, ..Reply::body(200, body.clone()) })
+        });
+        let (_directory, store) = empty_store();
+        let name = reference(&format!("{}/t/x:1", stub.address));
+        let download = client().download(&name, &descriptor, &store);
+        let mut reader = download.reader();
+        let read = tokio::task::spawn_blocking(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        let error = download.wait().await.unwrap_err();
+        assert!(error.to_string().contains(expected) && error.to_string().contains("t/x"), "{error}");
+        let read = read.await.unwrap().unwrap_err();
+        assert!(read.to_string().contains(expected), "the reader is told: {read}");
+        assert!(!store.contains(&descriptor.digest));
+        let left = std::fs::read_dir(store.directory().join("ingest")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "temporary files are removed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_gets_the_first_bytes_before_the_last_have_come() {
+    let (bytes, descriptor) = blob();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let halves = vec![bytes[..250_000].to_vec(), bytes[250_000..].to_vec()];
+    let stub = Stub::start(move |asked| {
+        let (halves, wait) = (halves.clone(), wait.clone());
+        let pause = move || wait.lock().unwrap().recv().unwrap();
+        asked.target.contains("/blobs/").then(|| Reply {
+            pieces: halves,
+            pause: Some(Box::new(pause)),
+            ..Reply::status(200)
+        })
+    });
+    let (_directory, store) = empty_store();
+    let name = reference(&format!("{}/t/x:1", stub.address));
+    let client = client();
+    let download = client.download(&name, &descriptor, &store);
+    let joined = client.download(&name, &descriptor, &store);
+    let mut reader = download.reader();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut first = vec![0; 250_000];
+        reader.read_exact(&mut first).unwrap();
+        // Only now may the rest come.
+        go_on.send(()).unwrap();
+        reader.read_to_end(&mut first).unwrap();
+        first
+    });
+    assert_eq!(read.await.unwrap(), bytes);
+    joined.wait().await.unwrap();
+    assert_eq!(stub.asked().len(), 1, "a blob is fetched once: {:?}", stub.asked());
+    assert_eq!(store.size(&descriptor.digest), Some(500_000));
+
+    // What is in the store is not fetched.
+    let again = client.download(&name, &descriptor, &store);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        again.reader().read_to_end(&mut all).unwrap();
+        again.wait_blocking().unwrap();
+        all
+    });
+    assert_eq!(read.await.unwrap(), bytes);
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_where_the_registry_says_and_keeps_its_parameters() {
+    let sample = image(Family::Oci, "upload");
+    let layer = sample.image.layers()[1].clone();
+    let stub = Stub::start(|asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("POST", "/v2/t/x/blobs/uploads/") => {
+            Some(Reply::status(202).header("Location", "../../../../../elsewhere/up?state=a%2Fb+c&x"))
+        }
+        ("PUT", target) if target.starts_with("/elsewhere/up?") => Some(Reply::status(201)),
+        _ => None,
+    });
+    let name = reference(&format!("{}/t/x:1", stub.address));
+    client().push_blob(&name, &layer, &sample.store).await.unwrap();
+    let asked = stub.asked();
+    let put = asked.iter().find(|asked| asked.method == "PUT").unwrap();
+    let digest = layer.digest.to_string().replace(':', "%3A");
+    assert_eq!(put.target, format!("/elsewhere/up?state=a%2Fb+c&x&digest={digest}"));
+    assert_eq!(zuwai_oci::Digest::of(&put.body), layer.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_nowhere_is_named() {
+    let (_, descriptor) = blob();
+    let stub = Stub::start(|_| None);
+    let (_directory, store) = empty_store();
+    let name = reference(&format!("{}/t/x:1", stub.address));
+    let error = client().push_blob(&name, &descriptor, &store).await.unwrap_err();
+    assert!(matches!(error, OciError::MissingBlob { .. }), "{error:?}");
+    let error = client().fetch_blob(&name, &descriptor, &store).await.unwrap_err();
+    assert!(matches!(error.root(), OciError::BlobUnknown { .. }), "{error:?}");
+}
+
+#[test]
+fn a_download_outside_of_a_runtime_or_beyond_its_end_fails_and_does_not_hang() {
+    let (_, descriptor) = blob();
+    let (_directory, store) = empty_store();
+    let name = reference("127.0.0.1:1/t/x:1");
+    let client = client();
+    assert!(client.download(&name, &descriptor, &store).wait_blocking().is_err());
+
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = reference(&format!("{}/t/x:1", silent.local_addr().unwrap()));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let download = runtime.block_on(async { client.download(&name, &descriptor, &store) });
+    drop(runtime);
+    assert!(download.wait_blocking().unwrap_err().to_string().contains("abandoned"));
+}
