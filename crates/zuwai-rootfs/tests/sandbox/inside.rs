@@ -1,10 +1,12 @@
 //! This program inside a container or as another user: does one thing and says how it went.
 
 use std::path::Path;
+use std::time::Duration;
 
 use zuwai_rootfs::isolation::{Isolation, Mode, choose};
 use zuwai_rootfs::run::{Output, run};
-use zuwai_rootfs::signals::{Interrupt, Side, reap_if_first};
+use zuwai_rootfs::run_error::RunError;
+use zuwai_rootfs::signals::{Interrupt, Side, listen, reap_if_first};
 use zuwai_rootfs::userns::{self, Entry};
 use zuwai_rootfs::{KeepOut, Root, container};
 
@@ -42,9 +44,13 @@ pub fn main_if_inside() {
 
 fn command(root: &Path, user: &str, script: &str, mode: Mode) {
     let root = Root::open(root, KeepOut::default()).unwrap();
+    let interrupt = Interrupt::new();
+    listen(&interrupt, |signal| std::process::exit(128 + signal)).unwrap();
     let command = zuwai_rootfs::command::Command { user: user.to_owned(), ..shell(script) };
-    match run(&root, &command, mode, Output::inherit(), &Interrupt::new()) {
+    match run(&root, &command, mode, Output::inherit(), &interrupt) {
         Ok(outcome) => println!("{outcome:?}"),
+        // The listener ends the program.
+        Err(RunError::Interrupted { .. }) => std::thread::sleep(Duration::from_secs(20)),
         Err(error) => println!("error: {error}"),
     }
 }

@@ -1,9 +1,12 @@
 //! A private root, entered through namespaces by root.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::{Child, ChildStdout, Command as Program, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::command::{Command, StartError};
 use zuwai_rootfs::isolation::{Isolation, Mode, choose};
@@ -15,7 +18,7 @@ use crate::harness::{
     BUSYBOX, Test, Verdict, busybox_root, captured, captured_with, command, is_root, need, shell,
 };
 
-pub const TESTS: [Test; 16] = [
+pub const TESTS: [Test; 18] = [
     ("outcomes_are_the_commands_own", outcomes_are_the_commands_own),
     ("environment_is_the_commands_own", environment_is_the_commands_own),
     ("home_comes_from_passwd", home_comes_from_passwd),
@@ -31,6 +34,8 @@ pub const TESTS: [Test; 16] = [
     ("the_outside_is_not_seen", the_outside_is_not_seen),
     ("commands_that_cannot_start_say_why", commands_that_cannot_start_say_why),
     ("interrupt_reaches_the_command", interrupt_reaches_the_command),
+    ("a_signal_to_the_program_ends_the_step_first", a_signal_to_the_program_ends_the_step_first),
+    ("a_killed_builder_leaves_nothing_running", a_killed_builder_leaves_nothing_running),
     ("auto_takes_namespaces_for_root_on_a_machine", auto_takes_namespaces_for_root_on_a_machine),
 ];
 
@@ -306,5 +311,55 @@ fn auto_takes_namespaces_for_root_on_a_machine() -> Verdict {
     let choice = choose(Isolation::Auto, state.path(), None, false).unwrap();
     assert_eq!(choice.mode, Mode::Namespaces, "{choice}");
     assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+    Ok(())
+}
+
+/// Starts this program as a builder whose command says `ready` and then waits.
+fn builder(root: &std::path::Path, wrapper: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let own = std::env::current_exe().unwrap();
+    let own = own.to_str().unwrap();
+    let script = "trap 'echo told; exit 5' TERM; echo ready; while :; do echo x >> /alive; sleep 0.01; done";
+    let words = [wrapper, &[own, "inside", "namespaces", root.to_str().unwrap(), "", script]].concat();
+    let mut child =
+        Program::new(words[0]).args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    (child, lines)
+}
+
+fn a_signal_to_the_program_ends_the_step_first() -> Verdict {
+    needed()?;
+    let root = busybox_root();
+    // Also as the first process of a container, which no signal ends by itself.
+    for wrapper in [&[][..], &["/usr/bin/unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]] {
+        let (mut child, mut lines) = builder(root.path(), wrapper);
+        let mut target = i32::try_from(child.id()).unwrap();
+        if !wrapper.is_empty() {
+            let children = fs::read_to_string(format!("/proc/{target}/task/{target}/children")).unwrap();
+            target = children.trim().parse().unwrap();
+        }
+        rustix::process::kill_process(Pid::from_raw(target).unwrap(), Signal::TERM).unwrap();
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        assert!(rest.starts_with("told\n"), "{rest}");
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{wrapper:?}");
+    }
+    Ok(())
+}
+
+fn a_killed_builder_leaves_nothing_running() -> Verdict {
+    needed()?;
+    let root = busybox_root();
+    let (mut child, mut lines) = builder(root.path(), &[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The end of the output means that nobody holds it any more.
+    lines.read_to_string(&mut String::new()).unwrap();
+    let alive = || fs::metadata(root.path().join("alive")).unwrap().len();
+    let before = alive();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(before, alive());
     Ok(())
 }

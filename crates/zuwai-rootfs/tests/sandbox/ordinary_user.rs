@@ -6,9 +6,10 @@ use std::process::{Command as Program, Stdio};
 
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
 
-pub const TESTS: [Test; 2] = [
+pub const TESTS: [Test; 3] = [
     ("ordinary_user_is_root_inside", ordinary_user_is_root_inside),
     ("ordinary_user_gets_namespaces", gets_namespaces),
+    ("granted_ids_are_mapped", granted_ids_are_mapped),
 ];
 
 const UID: u32 = 54321;
@@ -58,6 +59,38 @@ fn gets_namespaces() -> Verdict {
     chown(state.path(), Some(UID), Some(UID)).unwrap();
     let text = says(&["choose", state.path().to_str().unwrap()]);
     assert!(text.contains("\nnamespaces: ") && text.contains("only one user id"), "{text}");
+    Ok(())
+}
+
+/// In a mount namespace where this machine has such a user with such grants.
+fn granted_ids_are_mapped() -> Verdict {
+    needed()?;
+    need(std::path::Path::new("/usr/bin/newuidmap").exists(), "newuidmap")?;
+    let root = busybox_root();
+    for entry in walk(root.path()) {
+        std::os::unix::fs::lchown(&entry, Some(UID), Some(UID)).unwrap();
+    }
+    let own = root.path().join("own");
+    fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
+    let grants = tempfile::tempdir().unwrap();
+    fs::write(grants.path().join("passwd"), format!("root:x:0:0::/:\ngranted:x:{UID}:{UID}::/:\n")).unwrap();
+    fs::write(grants.path().join("subid"), "granted:200000:70000\n").unwrap();
+    let script = format!(
+        "set -e; cd {grants}; touch /etc/subuid /etc/subgid; mount --bind passwd /etc/passwd; \
+         mount --bind subid /etc/subuid; mount --bind subid /etc/subgid; cd /; \
+         exec setpriv --reuid {UID} --regid {UID} --clear-groups {own} inside namespaces {root} app \
+         'echo $(id -u):$(id -g):$(id -G); touch /tmp/mine'",
+        grants = grants.path().display(),
+        own = own.display(),
+        root = root.path().display(),
+    );
+    fs::set_permissions(root.path().join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+        .unwrap();
+    let output = Program::new("/usr/bin/unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(text, "inside: single false usual true\n1000:1000:1000 10\nExited(0)\n");
+    let made = fs::metadata(root.path().join("tmp/mine")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), 200_999);
     Ok(())
 }
 
