@@ -167,3 +167,17 @@ async fn a_read_only_registry_refuses_in_its_own_words() {
         assert!(error.to_string().contains("t/x"), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn localhost_is_found_without_the_systems_resolver() {
+    if !needs(REGISTRY) {
+        return;
+    }
+    let real = Real::plain().start();
+    let sample = image(Family::Oci, "localhost");
+    let reference = reference(&format!("localhost:{}/t/x:1", real.port()));
+    client().push(&sample.image, &sample.store, &reference).await.unwrap();
+    let error = client().manifest(&crate::sample::reference("no-such-host.invalid/x")).await.unwrap_err();
+    assert!(matches!(error.root(), OciError::Connect { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("no-such-host.invalid"), "{:?}", error.hint());
+}
