@@ -15,6 +15,7 @@
 //! - [`index`]: what a tree was after the last step, and what changed since.
 //! - [`layer`]: a change set as a layer.
 //! - [`park`]: moving a finished stage's tree out of the way.
+//! - [`restore`]: moving it back.
 //! - [`path_filter`]: what of a source tree may be copied.
 //! - [`path_match`]: wildcards of `COPY`.
 //! - [`copy`]: what `COPY` and `ADD` write.
@@ -43,6 +44,7 @@ pub mod passwd;
 pub mod path_filter;
 pub mod path_match;
 pub mod resolve;
+pub mod restore;
 pub mod root;
 pub mod run;
 pub mod run_error;

@@ -1,18 +1,119 @@
 //! Moving a finished stage's tree out of the way.
-use crate::error::RootfsError;
-use crate::root::Root;
+//!
+//! The tree is moved by renaming what is at its top, not copied and not deleted. Where a directory holds something that
+//! is kept out, or is one that cannot be renamed (overlayfs refuses that for directories of its lower layers), it is
+//! made again with the same owner, mode, attributes and times, and what it holds is moved in turn.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-/// Moves the tree of a root into a directory on the same file system.
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+use zuwai_layer::ImagePath;
+
+use crate::error::RootfsError;
+use crate::metadata::{self, Metadata, Timestamp};
+use crate::remove::{Fate, remove_tree};
+use crate::root::{KeepOut, Root};
+use crate::walk::{self, Names};
+
+/// Moves the tree of a root into a directory on the same file system, which is made if it is missing, and gives the root
+/// of the tree there. What is kept out stays, with the directories that lead to it. In place the directory lies below
+/// the root itself, and must be kept out.
+///
 /// # Errors
-/// x
+/// When the directory cannot be made or is not empty, or something cannot be moved: a mount point that is not kept out is
+/// busy, another file system cannot be moved to.
 pub fn park(root: &Root, into: &Path) -> Result<Root, RootfsError> {
-    let _ = (root, into);
-    todo!()
+    match rustix::fs::mkdirat(CWD, into.as_os_str().as_bytes(), Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(RootfsError::host("create directory", into)(error)),
+    }
+    let parked = Root::open(into, KeepOut::default()).map_err(RootfsError::host("open directory", into))?;
+    let mut names = Names::default();
+    names.read(parked.as_fd()).map_err(RootfsError::host("read directory", into))?;
+    if names.iter().next().is_some() {
+        return Err(RootfsError::host("park in", into)(Errno::NOTEMPTY));
+    }
+    // Directories to go into, and those made again, whose times are set when they are full.
+    let mut waiting = vec![ImagePath::root()];
+    let mut made = Vec::new();
+    while let Some(directory) = waiting.pop() {
+        let from = walk::open(root, &directory).map_err(RootfsError::io("open directory", &directory))?;
+        let to = walk::open(&parked, &directory).map_err(RootfsError::host("open directory", into))?;
+        // Before its children go, which changes its times.
+        let times = Metadata::of(&from).map_err(RootfsError::io("look at", &directory))?.mtime;
+        same_metadata(&from, &to, &directory)?;
+        made.push((directory.clone(), times));
+        names.read(from.as_fd()).map_err(RootfsError::io("read directory", &directory))?;
+        for name in names.iter() {
+            let path = walk::child(&directory, name)?;
+            if root.keep_out().covers(&path) {
+                continue;
+            }
+            if !move_name(root, &path, (&from, &to), name)? {
+                waiting.push(path);
+            }
+        }
+    }
+    for (directory, times) in made.into_iter().rev() {
+        let to = walk::open(&parked, &directory).map_err(RootfsError::host("open directory", into))?;
+        set_times(&to, times).map_err(RootfsError::io("set the times of", &directory))?;
+        if !directory.is_root() && !root.keep_out().reaches_below(&directory) {
+            remove_tree(root, &directory, &|_| Fate::Remove)?;
+        }
+    }
+    Ok(parked)
 }
-/// Removes everything but what is kept out.
+
+/// Removes everything but what is kept out, and the directories that lead to it.
+///
 /// # Errors
-/// x
+/// When something cannot be removed: a mount point that is not kept out is busy.
 pub fn clear(root: &Root) -> Result<(), RootfsError> {
-    let _ = root;
-    todo!()
+    remove_tree(root, &ImagePath::root(), &|_| Fate::Remove)
+}
+
+/// Renames; false if it is a directory that has to be moved child by child, and was made anew for that.
+fn move_name(
+    root: &Root,
+    path: &ImagePath,
+    at: (&OwnedFd, &OwnedFd),
+    name: &[u8],
+) -> Result<bool, RootfsError> {
+    let (from, to) = at;
+    if !root.keep_out().reaches_below(path) {
+        match rustix::fs::renameat(from, name, to, name) {
+            Ok(()) => return Ok(true),
+            Err(error @ Errno::XDEV) => {
+                let metadata = Metadata::at(from.as_fd(), name).map_err(RootfsError::io("look at", path))?;
+                if !metadata.is_directory() {
+                    return Err(RootfsError::io("move", path)(error));
+                }
+            }
+            Err(error) => return Err(RootfsError::io("move", path)(error)),
+        }
+    }
+    rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(RootfsError::io("make again", path))?;
+    Ok(false)
+}
+
+/// Gives one directory the owner, attributes and mode of another.
+pub(crate) fn same_metadata(from: &OwnedFd, to: &OwnedFd, path: &ImagePath) -> Result<(), RootfsError> {
+    let apply = || -> Result<(), Errno> {
+        let metadata = Metadata::of(from)?;
+        rustix::fs::fchown(to, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)))?;
+        for (name, value) in metadata::xattrs(from)? {
+            rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty())?;
+        }
+        rustix::fs::fchmod(to, Mode::from_raw_mode(metadata.mode))
+    };
+    apply().map_err(RootfsError::io("make again", path))
+}
+
+pub(crate) fn set_times(directory: &OwnedFd, mtime: Timestamp) -> Result<(), Errno> {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(directory, ".", &times, AtFlags::empty())
 }

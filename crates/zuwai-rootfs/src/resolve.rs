@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use zuwai_layer::{ImagePath, Xattrs};
 
@@ -240,14 +240,5 @@ impl Walk {
         }
         self.names.push(name);
         Ok(None)
-    }
-}
-
-/// Whether a name is there, whatever it is.
-pub(crate) fn exists(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
-    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(error) => Err(error),
     }
 }
