@@ -96,5 +96,14 @@ fn sweep(runs: &Path) {
 }
 
 fn remove(path: &Path) {
+    // Podman leaves its storage mounted.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|mount| Path::new(mount).starts_with(path));
+    for mount in below.collect::<Vec<_>>().into_iter().rev() {
+        let _ = std::process::Command::new("umount").args(["-l", mount]).status();
+    }
     let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }

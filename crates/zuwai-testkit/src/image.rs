@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -126,8 +126,10 @@ impl LayerBlob {
         match magic {
             [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file))),
             [0x28, 0xb5, 0x2f, 0xfd] => {
-                let child = program("zstd").arg("-dc").stdin(file).stdout(Stdio::piped()).spawn().unwrap();
-                Box::new(child.stdout.unwrap())
+                let mut child =
+                    program("zstd").arg("-dc").stdin(file).stdout(Stdio::piped()).spawn().unwrap();
+                let stdout = child.stdout.take().unwrap();
+                Box::new(Zstd { child, stdout })
             }
             _ => Box::new(std::io::BufReader::new(file)),
         }
@@ -155,6 +157,25 @@ impl LayerBlob {
     #[must_use]
     pub fn measured(&self) -> (u64, String) {
         measure(File::open(&self.file).unwrap())
+    }
+}
+
+/// What `zstd -dc` prints.
+struct Zstd {
+    child: Child,
+    stdout: ChildStdout,
+}
+
+impl Read for Zstd {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stdout.read(buffer)
+    }
+}
+
+impl Drop for Zstd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -66,6 +66,9 @@ impl Podman {
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 netns = "host"
+default_capabilities = [
+  "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
@@ -82,7 +85,11 @@ infra_command = "/bin/sleep 1000000"
             "unqualified-search-registries = []\n[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n",
         )
         .unwrap();
-        std::fs::write(dir.join("storage.conf"), "[storage]\ndriver = \"overlay\"\n").unwrap();
+        let storage = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{0}/root\"\nrunroot = \"{0}/run\"\n",
+            dir.display()
+        );
+        std::fs::write(dir.join("storage.conf"), storage).unwrap();
         Self { dir }
     }
 
@@ -93,7 +100,6 @@ infra_command = "/bin/sleep 1000000"
         command.env("CONTAINERS_CONF", self.dir.join("containers.conf"));
         command.env("CONTAINERS_REGISTRIES_CONF", self.dir.join("registries.conf"));
         command.env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
-        command.arg("--root").arg(self.dir.join("root")).arg("--runroot").arg(self.dir.join("run"));
         command
     }
 
@@ -126,7 +132,6 @@ infra_command = "/bin/sleep 1000000"
     }
 
     /// The executor image built by the program under test, loaded once a test process.
-    #[must_use]
     pub fn executor(&self) -> &'static str {
         static LOADED: OnceLock<&str> = OnceLock::new();
         LOADED.get_or_init(|| {

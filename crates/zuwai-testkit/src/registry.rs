@@ -198,7 +198,7 @@ impl Registry {
     pub fn push(&self, source: &str, name: &str) {
         let mut arguments =
             vec!["copy".to_owned(), "--quiet".to_owned(), "--dest-tls-verify=false".to_owned()];
-        if matches!(self.token, Some(_)) || self.has_basic() {
+        if self.token.is_some() || self.has_basic() {
             arguments.push(format!("--dest-creds={USER}:{PASSWORD}"));
         }
         arguments.extend([source.to_owned(), format!("docker://{}", self.reference(name))]);

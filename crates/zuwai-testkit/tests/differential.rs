@@ -2,6 +2,9 @@
 //!
 //! `ZUWAI_CASE=part,of,names` takes only some cases. What a failing run leaves to look at is said with the failure.
 
+// Stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,5 +1,8 @@
 //! The oracle and the comparer, before anything of Zuwai is compared: the same build twice is equal, another one is not.
 
+// Stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use zuwai_testkit::base::Base;

@@ -1,5 +1,8 @@
 //! The registries that other tests lean on are what they say.
 
+// Stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
 use zuwai_testkit::command::{program, run};
 use zuwai_testkit::need::{Need, REGISTRY, needs};
 use zuwai_testkit::registry::{PASSWORD, RegistryOptions, USER};
