@@ -274,9 +274,8 @@ impl Index {
         let linked = metadata.nlink > 1 && !metadata.is_directory();
         let file = (metadata.dev, metadata.ino);
         match verdict {
-            Verdict::Same => {}
             Verdict::Touched if linked => found.touched.push((file, path()?)),
-            Verdict::Touched => {}
+            Verdict::Same | Verdict::Touched => {}
             Verdict::Changed => {
                 if linked {
                     found.linked.insert(file);

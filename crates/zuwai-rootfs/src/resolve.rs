@@ -242,3 +242,135 @@ impl Walk {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::KeepOut;
+
+    fn path(text: &str) -> ImagePath {
+        ImagePath::new(text).unwrap()
+    }
+
+    fn tree() -> (tempfile::TempDir, Root) {
+        let directory = tempfile::TempDir::new().unwrap();
+        let script = "mkdir -p root/usr/lib root/d/e outside; echo in > root/usr/lib/f; echo out > outside/f; cd root; \
+            ln -s usr/lib lib; ln -s /usr abs; ln -s ../../../.. up; ln -s ../../../../usr/lib/f d/e/f; ln -s loop loop; \
+            ln -s /missing/here dangling; ln -s \"$PWD/../outside\" out; ln -s ../../outside out2; ln -s . self; \
+            ln -s lib/f file; ln -s d/../d/e/../../abs/lib long; mkfifo fifo";
+        let status = std::process::Command::new("sh").args(["-ec", script]).current_dir(&directory).status();
+        assert!(status.unwrap().success());
+        let root = Root::open(directory.path().join("root"), KeepOut::default()).unwrap();
+        (directory, root)
+    }
+
+    #[test]
+    fn the_walk_by_hand_finds_what_the_kernel_finds() {
+        let (_directory, root) = tree();
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        if rustix::fs::openat2(&root, ".", OFlags::PATH, Mode::empty(), resolve).is_err() {
+            eprintln!("SKIPPED the_walk_by_hand_finds_what_the_kernel_finds: openat2 is not permitted here");
+            return;
+        }
+        let ends = [
+            "", "lib", "abs/lib", "up/lib/f", "up", "d/e/f", "loop", "dangling", "out/f", "out2/f", "file/x",
+        ];
+        let more = [
+            "self/self/self/lib/f",
+            "long/f",
+            "file",
+            "none/x",
+            "usr/lib/f",
+            "abs",
+            "lib/f",
+            "out",
+            "dangling/x",
+        ];
+        for name in ends.into_iter().chain(more) {
+            for flags in [OFlags::PATH, OFlags::PATH | OFlags::NOFOLLOW, OFlags::RDONLY, DIRECTORY] {
+                let at = path(name);
+                let id = |file: Result<OwnedFd, Errno>| {
+                    file.map(|file| Metadata::of(file).map(|metadata| (metadata.dev, metadata.ino)).unwrap())
+                };
+                let kernel = id(rustix::fs::openat2(&root, at.as_relative(), flags, Mode::empty(), resolve));
+                assert_eq!(id(open_by_hand(&root, &at, flags)), kernel, "{name} {flags:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn real_paths_stay_inside_and_what_is_missing_is_taken_by_name() {
+        let (_directory, root) = tree();
+        for (given, real, but_last) in [
+            ("", "/", "/"),
+            ("lib/f", "/usr/lib/f", "/usr/lib/f"),
+            ("abs", "/usr", "/abs"),
+            ("up/abs/lib", "/usr/lib", "/usr/lib"),
+            ("d/e/f", "/usr/lib/f", "/d/e/f"),
+            ("lib/new/x", "/usr/lib/new/x", "/usr/lib/new/x"),
+            ("dangling", "/missing/here", "/dangling"),
+            ("dangling/x", "/missing/here/x", "/missing/here/x"),
+            ("out2/f", "/outside/f", "/outside/f"),
+            ("long", "/usr/lib", "/long"),
+        ] {
+            assert_eq!(root.resolve(&path(given)).unwrap().to_string(), real, "{given}");
+            assert_eq!(root.resolve_parents(&path(given)).unwrap().to_string(), but_last, "{given}");
+        }
+        assert!(root.resolve(&path("loop/x")).is_err());
+        assert!(root.resolve(&path("file/x")).is_err());
+    }
+
+    #[test]
+    fn files_are_read_inside_the_root_up_to_a_limit() {
+        let (_directory, root) = tree();
+        assert_eq!(root.read_small(&path("d/e/f"), 3).unwrap().unwrap(), b"in\n");
+        assert_eq!(root.read_small(&path("out/f"), 9).unwrap(), None);
+        assert!(matches!(root.read_small(&path("lib/f"), 2), Err(RootfsError::TooLarge { limit: 2, .. })));
+        for not_a_file in ["fifo", "lib"] {
+            assert!(
+                matches!(root.read_small(&path(not_a_file), 9), Err(RootfsError::Kind { .. })),
+                "{not_a_file}"
+            );
+        }
+        assert_eq!(root.read_link(&path("abs")).unwrap(), b"/usr");
+        assert_eq!(root.metadata(&path("abs")).unwrap().unwrap().kind, FileKind::Symlink);
+        assert_eq!(root.metadata_followed(&path("abs")).unwrap().unwrap().kind, FileKind::Directory);
+        assert_eq!(root.metadata(&path("none/x")).unwrap(), None);
+        let (directory, name) = root.resolve_parent(&path("abs/lib/f")).unwrap();
+        assert!(Metadata::at(directory.as_fd(), name.as_slice()).is_ok());
+    }
+
+    /// A directory is swapped for a link out of the root while paths through it are opened.
+    #[test]
+    fn no_race_leads_out_of_the_root() {
+        let (directory, root) = tree();
+        let top = directory.path().join("root");
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::fs::create_dir(top.join("swap")).unwrap();
+        std::fs::write(top.join("swap/f"), "in").unwrap();
+        std::os::unix::fs::symlink("../outside", top.join("escape")).unwrap();
+        let exchange = || {
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(&root, "swap", &root, "escape", flags)
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = exchange();
+                }
+            });
+            for _ in 0..2000 {
+                for open in
+                    [open_by_hand, |root: &Root, path: &ImagePath, flags| root.open_inside(path, flags)]
+                {
+                    if let Ok(file) = open(&root, &path("swap/f"), OFlags::RDONLY) {
+                        let mut text = String::new();
+                        File::from(file).read_to_string(&mut text).unwrap();
+                        assert_eq!(text, "in");
+                    }
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+}

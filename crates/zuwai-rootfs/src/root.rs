@@ -26,11 +26,13 @@ impl KeepOut {
     }
 
     /// Whether the path is one of these or lies below one.
+    #[must_use]
     pub fn covers(&self, path: &ImagePath) -> bool {
         self.paths.contains(path) || path.ancestors().any(|directory| self.paths.contains(&directory))
     }
 
     /// Whether something to keep off lies strictly below the path.
+    #[must_use]
     pub fn reaches_below(&self, path: &ImagePath) -> bool {
         self.paths
             .range((std::ops::Bound::Excluded(path.clone()), std::ops::Bound::Unbounded))
@@ -65,11 +67,13 @@ impl Root {
     }
 
     /// Where the directory is on the host (outside the image).
+    #[must_use]
     pub fn host_path(&self) -> &Path {
         &self.host_path
     }
 
     /// What in the directory is not the image's.
+    #[must_use]
     pub fn keep_out(&self) -> &KeepOut {
         &self.keep_out
     }

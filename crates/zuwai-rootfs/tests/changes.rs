@@ -1,4 +1,5 @@
 //! Finding what commands changed, and making layers of it.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is a test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Parking and clearing trees.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is a test")]
 
 mod support;
 

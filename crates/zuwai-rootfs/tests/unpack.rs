@@ -1,4 +1,5 @@
 //! Unpacking layers onto trees.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is a test")]
 
 mod support;
 
