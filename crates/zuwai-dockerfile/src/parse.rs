@@ -1,0 +1,198 @@
+//! From text to tree.
+
+use std::sync::Arc;
+
+use crate::ast::{Dockerfile, Instruction, InstructionKind, MetaArg, Stage};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::directive::directives;
+use crate::heredoc::{openings, read_bodies};
+use crate::instruction::{Parsed, can_contain_heredoc, parse_line};
+use crate::limits::{ERRORS, FILE_BYTES};
+use crate::line::{Lines, LogicalLine};
+use crate::lint;
+use crate::source::{Source, Span};
+
+/// Parses a whole Dockerfile; `name` is how it is called in diagnostics.
+///
+/// # Errors
+/// All that is wrong with it, in order of place, up to a limit.
+pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
+    let (source, mut errors) = read_source(name, text)?;
+    let source = Arc::new(source);
+    let failed = |mut list: Vec<Diagnostic>| {
+        list.sort_by_key(|diagnostic| diagnostic.span.start);
+        Diagnostics { source: Arc::clone(&source), list }
+    };
+    if !errors.is_empty() {
+        return Err(failed(errors));
+    }
+    let directives = directives(&source).map_err(|error| failed(vec![on_line(error, &source)]))?;
+    let mut builder = Builder::default();
+    let mut warnings = Vec::new();
+    let mut lines = Lines::new(&source, directives.escape);
+    let mut any = false;
+    while errors.len() < ERRORS {
+        let (line, parsed) = match read_instruction(&mut lines, directives.escape) {
+            Ok(None) => break,
+            Ok(Some(read)) => read,
+            // Where the lines themselves are in doubt, what follows cannot be told apart.
+            Err(error) => {
+                errors.push(on_line(error, &source));
+                any = true;
+                break;
+            }
+        };
+        any = true;
+        match parsed.and_then(|parsed| {
+            lint::instruction(&line, &parsed, &mut warnings);
+            builder.add(parsed)
+        }) {
+            Ok(()) => {}
+            Err(error) => errors.push(on_line(error, &source)),
+        }
+    }
+    if !any {
+        errors.push(
+            Diagnostic::error(Span::default(), "file with no instructions")
+                .with_help("a Dockerfile needs at least FROM and an image"),
+        );
+    } else if builder.stages.is_empty() && errors.is_empty() {
+        errors.push(
+            Diagnostic::error(Span::default(), "dockerfile contains no stages to build")
+                .with_help("add FROM and an image"),
+        );
+    }
+    if !errors.is_empty() {
+        return Err(failed(errors));
+    }
+    let Builder { meta_args, stages } = builder;
+    lint::stages(&source, &stages, &mut warnings);
+    warnings.retain(|warning| {
+        let skipped = |rule: &str| directives.check.skip.iter().any(|skip| skip.eq_ignore_ascii_case(rule));
+        !directives.check.skip_all && !warning.rule.is_some_and(skipped)
+    });
+    warnings.sort_by_key(|warning| warning.span.start);
+    if directives.check.error && !warnings.is_empty() {
+        return Err(failed(lint::as_errors(warnings)));
+    }
+    Ok(Dockerfile { source, directives, meta_args, stages, warnings })
+}
+
+/// Parses one ONBUILD trigger of a base image's configuration. The escape character is the backslash there.
+/// Spans are about the trigger's own text, which the diagnostics call `name`.
+///
+/// # Errors
+/// What is wrong with it: no instruction, more than one, one that ONBUILD may not hold.
+pub fn parse_onbuild(name: &str, trigger: &str) -> Result<Instruction, Diagnostics> {
+    let (source, errors) = read_source(name, trigger.as_bytes())?;
+    let source = Arc::new(source);
+    if !errors.is_empty() {
+        return Err(Diagnostics { source, list: errors });
+    }
+    let fail = |error: Diagnostic| on_line(error, &source).in_source(&source);
+    let whole = Span::new(0, source.text().len());
+    let several = || Diagnostic::error(whole, "onbuild trigger should be a single expression");
+    let mut lines = Lines::new(&source, '\\');
+    let read = read_instruction(&mut lines, '\\').map_err(fail)?;
+    let Some((_, parsed)) = read else { return Err(fail(several())) };
+    let instruction = match parsed.map_err(fail)? {
+        Parsed::Instruction(instruction) => *instruction,
+        Parsed::From(from) => {
+            return Err(fail(Diagnostic::error(from.span, "FROM isn't allowed as an ONBUILD trigger")));
+        }
+    };
+    let message = match &instruction.kind {
+        InstructionKind::Onbuild(_) => "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+        InstructionKind::Maintainer(_) => "MAINTAINER isn't allowed as an ONBUILD trigger",
+        _ if lines.logical().map_err(fail)?.is_some() => return Err(fail(several())),
+        _ => return Ok(instruction),
+    };
+    Err(fail(Diagnostic::error(instruction.keyword_span, message)))
+}
+
+/// The error as users know it.
+fn on_line(mut error: Diagnostic, source: &Source) -> Diagnostic {
+    error.message =
+        format!("dockerfile parse error on line {}: {}", source.start(error.span).line, error.message);
+    error
+}
+
+/// The text as UTF-8. Comments may hold anything: what is not UTF-8 there becomes question marks, byte by byte, so that
+/// places stay; elsewhere it is an error.
+fn read_source(name: &str, text: &[u8]) -> Result<(Source, Vec<Diagnostic>), Diagnostics> {
+    if text.len() > FILE_BYTES {
+        let message = format!("dockerfile greater than maximum allowed size of {FILE_BYTES}");
+        let source = Arc::new(Source::new(name, ""));
+        return Err(Diagnostic::error(Span::default(), message).in_source(&source));
+    }
+    let mut bytes = text.to_vec();
+    let mut errors = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let end = start + line.len();
+        let comment = line.trim_ascii_start().starts_with(b"#");
+        let mut place = 0;
+        while let Err(error) = std::str::from_utf8(&line[place..]) {
+            let bad = place + error.valid_up_to();
+            let length = error.error_len().unwrap_or(line.len() - bad);
+            bytes[start + bad..start + bad + length].fill(b'?');
+            if !comment && errors.len() < ERRORS {
+                errors.push(
+                    Diagnostic::error(Span::new(start + bad, start + bad + length), "invalid UTF-8")
+                        .with_help("save the file as UTF-8"),
+                );
+            }
+            place = bad + length;
+        }
+        start = end;
+    }
+    // All that was not UTF-8 is replaced, so nothing is lost here.
+    let source = Source::new(name, String::from_utf8_lossy(&bytes));
+    let errors = errors.into_iter().map(|error| on_line(error, &source)).collect();
+    Ok((source, errors))
+}
+
+type Read = (LogicalLine, Result<Parsed, Diagnostic>);
+
+/// The next instruction with its here-documents. An outer error is about the lines, an inner one about the instruction.
+fn read_instruction(lines: &mut Lines<'_>, escape: char) -> Result<Option<Read>, Diagnostic> {
+    let Some(line) = lines.logical()? else { return Ok(None) };
+    let mut heredocs = if can_contain_heredoc(&line) { openings(&line) } else { Vec::new() };
+    let mut span = line.span;
+    if let Some(end) = read_bodies(&mut heredocs, lines)? {
+        span.end = span.end.max(u32::try_from(end).unwrap_or(u32::MAX));
+    }
+    let parsed = parse_line(&line, &heredocs, span, escape);
+    Ok(Some((line, parsed)))
+}
+
+#[derive(Default)]
+struct Builder {
+    meta_args: Vec<MetaArg>,
+    stages: Vec<Stage>,
+}
+
+impl Builder {
+    fn add(&mut self, parsed: Parsed) -> Result<(), Diagnostic> {
+        match parsed {
+            Parsed::From(from) => {
+                let index = self.stages.len();
+                self.stages.push(Stage { index, from, instructions: Vec::new() });
+            }
+            Parsed::Instruction(instruction) => {
+                let Instruction { span, keyword_span, original, kind } = *instruction;
+                match (self.stages.last_mut(), kind) {
+                    (Some(stage), kind) => {
+                        stage.instructions.push(Instruction { span, keyword_span, original, kind });
+                    }
+                    (None, InstructionKind::Arg(arg)) => self.meta_args.push(MetaArg { span, arg }),
+                    (None, _) => {
+                        return Err(Diagnostic::error(keyword_span, "no build stage in current context")
+                            .with_help("only ARG may stand before the first FROM"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
