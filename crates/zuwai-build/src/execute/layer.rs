@@ -18,11 +18,11 @@ use crate::request::BuildRequest;
 /// # Errors
 /// When a file cannot be read, or the store cannot be written.
 pub fn write(root: &Root, changes: &ChangeSet, store: &Store, request: &BuildRequest) -> Result<StageLayer, StepError> {
-    let mut layer = LayerBuilder::new(store.writer()?, request.compression, request.level, request.threads);
+    let mut layer = LayerBuilder::new(store.stage()?, request.compression, request.level, request.threads);
     write_layer(root, changes, &mut layer)?;
     let (blob, summary) = layer.finish()?;
-    let stored = blob.commit(Some(&summary.digest))?;
-    let descriptor = Descriptor::new(media_type(request.compression), stored.digest, stored.size);
+    blob.persist(&summary.digest)?;
+    let descriptor = Descriptor::new(media_type(request.compression), summary.digest, summary.size);
     Ok(StageLayer { descriptor, diff_id: summary.diff_id, origin: None })
 }
 
