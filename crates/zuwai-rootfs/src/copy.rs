@@ -57,19 +57,21 @@ pub struct SourceTree<'a> {
     /// Whether file capabilities are copied. They are from stages and images; from a build context BuildKit does not
     /// carry them.
     pub file_capabilities: bool,
+    /// Who owns what is copied without `--chown`; `None` keeps each source's own.
+    pub owner: Option<(u32, u32)>,
 }
 
 impl<'a> SourceTree<'a> {
-    /// A finished stage or an image: everything is there.
+    /// A finished stage or an image: everything is there, and keeps its owner.
     #[must_use]
     pub fn stage(root: &'a Root) -> Self {
-        Self { root, filter: None, file_capabilities: true }
+        Self { root, filter: None, file_capabilities: true, owner: None }
     }
 
-    /// A build context, seen through its ignore file.
+    /// A build context, seen through its ignore file; what is copied from it belongs to 0:0.
     #[must_use]
     pub fn context(root: &'a Root, filter: &'a dyn PathFilter) -> Self {
-        Self { root, filter: Some(filter), file_capabilities: false }
+        Self { root, filter: Some(filter), file_capabilities: false, owner: Some((0, 0)) }
     }
 }
 
@@ -85,8 +87,9 @@ impl fmt::Debug for SourceTree<'_> {
 /// How `COPY` copies.
 #[derive(Clone, Copy, Default)]
 pub struct CopyOptions<'a> {
-    /// User and group of everything written, also of created parents. `None` keeps each source's own, and gives
-    /// created parents 0:0. A build context is copied with `(0, 0)` unless `--chown` says otherwise.
+    /// `--chown`: user and group of everything written, also of created parents and of what is in an extracted archive.
+    /// `None` gives each file what the source tree says, keeps owners as they are in archives, and gives created parents
+    /// 0:0.
     pub owner: Option<(u32, u32)>,
     /// What `--chmod` does to the mode of everything written. `None` keeps each source's own.
     pub mode: Option<&'a ModeChange>,

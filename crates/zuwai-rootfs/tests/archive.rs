@@ -305,6 +305,17 @@ fn archives_in_directories_are_copied_and_matched_ones_extracted() {
 }
 
 #[test]
+fn archives_of_a_context_keep_their_owners_and_files_do_not() {
+    let Some(lab) = AddLab::new() else { return eprintln!("{SKIPPED}") };
+    lab.put("a", &tar(&["0 0644 3 f 1"]));
+    lab.put("b", b"text");
+    std::os::unix::fs::chown(lab.stage.path().join("b"), Some(5), Some(5)).unwrap();
+    let target = lab.lab.target();
+    target.run(&lab.stage.as_source(), "--extract a b /x/").unwrap();
+    assert_eq!(target.listing(), ["d 0755 0:0 x", "- 0600 0:0 x/b", "- 0644 3:4 old x/f"]);
+}
+
+#[test]
 fn a_truncated_archive_is_an_error() {
     let Some(lab) = AddLab::new() else { return eprintln!("{SKIPPED}") };
     let whole = tar(&["0 0644 3 f content", "0 0644 3 g content"]);

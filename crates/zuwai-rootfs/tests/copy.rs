@@ -457,7 +457,7 @@ fn what_is_kept_out_is_neither_read_nor_written() {
     std::fs::create_dir_all(target.path().join("mnt")).unwrap();
     target.copy(&source.as_source(), "dir /x").unwrap();
     let expected = [
-        "d 0755 0:0 mnt",
+        "d 0700 0:0 mnt",
         "d 0755 0:0 old x",
         "l 0777 0:0 x/dangling -> /abs/none",
         "- 0644 0:0 old x/f-hard",
@@ -498,4 +498,73 @@ fn a_sparse_file_keeps_its_holes_and_content() {
         let [from, to] = [stage.path().join(name), target.path().join("x").join(name)];
         assert!(tree::read(&from) == tree::read(&to), "{name}");
     }
+}
+
+#[test]
+fn deep_trees_are_copied() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let stage = lab.target();
+    let deep = "d/".repeat(150) + "end";
+    std::fs::create_dir_all(stage.path().join(&deep)).unwrap();
+    let target = lab.target();
+    assert_eq!(target.changes(&stage.as_stage(), "/ /x").len(), 152);
+    assert!(target.path().join("x").join(&deep).is_dir());
+}
+
+#[test]
+fn many_files_are_copied_and_told() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let stage = lab.target();
+    for number in 0..3000 {
+        std::fs::write(stage.path().join(format!("f{number}")), format!("{number}")).unwrap();
+    }
+    let target = lab.target();
+    assert_eq!(target.changes(&stage.as_stage(), "/ /x").len(), 3001);
+    assert_eq!(target.changes(&stage.as_stage(), "f29* /y/").len(), 112);
+    assert_eq!(tree::read(&target.path().join("y/f2999")), b"2999");
+}
+
+#[test]
+fn hostile_sources_and_targets_reach_nothing_outside() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let outside = lab.target();
+    std::fs::write(outside.path().join("secret"), "secret").unwrap();
+    let stage = lab.target();
+    let link = |target: &tree::Target, text: &str, name: &str| {
+        std::os::unix::fs::symlink(text, target.path().join(name)).unwrap();
+    };
+    let up = format!("../{}", outside.path().file_name().unwrap().to_str().unwrap());
+    link(&stage, &up, "climbing");
+    link(&stage, outside.path().to_str().unwrap(), "absolute");
+    for source in [
+        "climbing",
+        "climbing/secret",
+        "climbing/*",
+        "absolute",
+        "absolute/secret",
+        "absolute/s*",
+        "abs*/secret",
+    ] {
+        let target = lab.target();
+        let result = target.copy(&stage.as_stage(), &format!("{source} /x/"));
+        assert!(result.is_err() || target.listing().is_empty(), "{source}: {:?}", target.listing());
+    }
+    let target = lab.target();
+    link(&target, &up, "climbing");
+    link(&target, outside.path().to_str().unwrap(), "absolute");
+    for destination in ["/climbing/secret", "/climbing", "/absolute/secret", "/absolute/new/"] {
+        target.copy(&lab.context(), &format!("b.txt {destination}")).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    assert_eq!(tree::read(&outside.path().join("secret")), b"secret");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_with_its_path() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let stage = lab.target();
+    // A directory that is a symbolic link to itself cannot be opened by anybody, root included.
+    std::os::unix::fs::symlink("loop", stage.path().join("loop")).unwrap();
+    let error = lab.target().copy(&stage.as_stage(), "loop/x /y").unwrap_err();
+    assert_eq!(error, "/loop/x: too many symbolic links");
 }

@@ -73,11 +73,8 @@ pub fn copy_files(
         Tree::Stage(stage) => whole(&trees.stage(*stage).ok_or(StepError::NoTree)?.root),
         Tree::Image(image) => whole(trees.image(image).ok_or(StepError::NoTree)?),
     };
-    let owner = match (&action.chown, &action.from) {
-        (Some(chown), _) => Some(resolve_owner(&target.root, chown)?),
-        (None, Tree::Context) => Some((0, 0)),
-        (None, Tree::Stage(_) | Tree::Image(_)) => None,
-    };
+    // Without --chown the source tree says who owns files; archives keep their own owners then.
+    let owner = action.chown.as_ref().map(|chown| resolve_owner(&target.root, chown)).transpose()?;
     let mode = action.chmod.as_deref().map(ModeChange::parse).transpose();
     let mode = mode.map_err(|error| StepError::Invalid(error.to_string()))?;
     let options =

@@ -137,7 +137,10 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
         let included = there == Verdict::Include && wanted == Verdict::Include;
         let to_path = level.to_path.join(name)?;
         if self.target.root.keep_out().covers(&to_path) {
-            tracing::warn!("not copied: {to_path} belongs to the builder's own container");
+            // Every image has an empty /proc and the like: those are no loss.
+            if !is_directory || !self.is_empty(&from_path)? {
+                tracing::warn!("not copied: {to_path} belongs to the builder's own container");
+            }
             return Ok(());
         }
         if is_directory {
@@ -177,6 +180,11 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
         };
         self.levels.push(level);
         result
+    }
+
+    fn is_empty(&self, directory: &ImagePath) -> Result<bool, CopyError> {
+        let open = self.source.open_directory(directory)?;
+        Ok(sorted_names(&open).map_err(CopyError::read(directory))?.is_empty())
     }
 
     /// Makes the copy of a level's directory, and of those above it.
@@ -310,7 +318,7 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
     }
 
     fn owner(&self, metadata: &Metadata) -> (u32, u32) {
-        self.options.owner.unwrap_or((metadata.uid, metadata.gid))
+        self.options.owner.or(self.source.owner).unwrap_or((metadata.uid, metadata.gid))
     }
 
     fn mode(&self, metadata: &Metadata) -> u32 {

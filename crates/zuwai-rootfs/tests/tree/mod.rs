@@ -219,7 +219,7 @@ impl Target {
         self.as_context(&Everything)
     }
 
-    /// One `COPY` (or, with `--extract`, `ADD`) line. Sources have the owner of a context unless they are a stage's.
+    /// One `COPY` (or, with `--extract`, `ADD`) line.
     pub fn copy(&self, source: &SourceTree<'_>, line: &str) -> Result<(), String> {
         self.run(source, line).map(drop)
     }
@@ -237,16 +237,12 @@ impl Target {
             .find_map(|flag| flag.strip_prefix("--chmod="))
             .map(|text| ModeChange::parse(text).unwrap());
         options.mode = mode.as_ref();
-        options.owner = source.filter.map(|_| (0, 0));
         if let Some((user, group)) =
             flags.iter().find_map(|flag| flag.strip_prefix("--chown=")?.split_once(':'))
         {
             options.owner = Some((user.parse().unwrap(), group.parse().unwrap()));
         }
         options.extract = flags.contains(&"--extract");
-        if options.extract && !line.contains("--chown") {
-            options.owner = None;
-        }
         let (destination, sources) = words.split_last().unwrap();
         self.copy_with(source, sources, destination, &options)
     }
