@@ -33,9 +33,9 @@ pub enum BuildError {
         limit: u64,
     },
     /// The Dockerfile is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Dockerfile(#[from] Diagnostics),
-    /// No stage has the name or number of `--target`.
+    /// No stage has the name of `--target`.
     #[error("target stage {target:?} could not be found: {}", stages(known))]
     UnknownTarget {
         /// What was asked for.
@@ -86,7 +86,9 @@ pub enum BuildError {
         source: Box<StepError>,
     },
     /// The destination refuses pushes, as was found before building.
-    #[error("checking push permissions: make sure you entered the correct tag name, and that you are authenticated correctly, and try again")]
+    #[error(
+        "checking push permissions: make sure you entered the correct tag name, and that you are authenticated correctly, and try again"
+    )]
     PushPermission {
         /// Why.
         #[source]
@@ -228,5 +230,9 @@ fn ending(exit_code: i32, signal: Option<i32>) -> String {
 }
 
 fn stages(known: &[String]) -> String {
-    if known.is_empty() { "no stage has a name".to_owned() } else { format!("there are {}", known.join(", ")) }
+    if known.is_empty() {
+        "no stage has a name".to_owned()
+    } else {
+        format!("there are {}", known.join(", "))
+    }
 }

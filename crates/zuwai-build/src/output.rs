@@ -90,14 +90,16 @@ fn archive_file(
     let failed = |source| BuildError::Write { path: path.to_owned(), source };
     if is_device_or_pipe(path) {
         let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
-        write(&mut out).map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
+        write(&mut out)
+            .map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
         return out.flush().map_err(failed);
     }
     make_parent(path)?;
     let part = part_path(path);
     let result = File::create(&part).map_err(failed).and_then(|file| {
         let mut out = BufWriter::with_capacity(1 << 17, file);
-        write(&mut out).map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
+        write(&mut out)
+            .map_err(|source| BuildError::Archive { path: path.to_owned(), source: Box::new(source) })?;
         out.flush().map_err(failed)?;
         fs::rename(&part, path).map_err(failed)
     });

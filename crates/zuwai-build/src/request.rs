@@ -16,7 +16,7 @@ pub struct BuildRequest {
     pub dockerfile: DockerfileSource,
     /// The directory that COPY and ADD read; `None` for a build without a context.
     pub context: Option<PathBuf>,
-    /// The stage to build, by name or number; the last one if `None`.
+    /// The stage to build, by name; the last one if `None`.
     pub target: Option<String>,
     /// `--build-arg` in order; the last of a name wins. A name without a value and without such an environment
     /// variable does not appear.

@@ -29,6 +29,17 @@ pub struct ResolvedUser {
     pub home: Vec<u8>,
 }
 
+/// Whom files are given to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Names that have no entry.
+    pub unknown: Vec<UserError>,
+}
+
 /// Why a user or group is not to be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
@@ -118,6 +129,34 @@ impl Accounts {
         Ok(ResolvedUser { uid, gid, groups, home })
     }
 
+    /// Whom `user[:group]` gives files to, with BuildKit's rules for COPY and WORKDIR: a name without an entry is root
+    /// (a group without one the user's own), a user by number has the group of the same number, an empty part is 0.
+    ///
+    /// # Errors
+    /// When a number is too large.
+    pub fn owner(&self, spec: &str) -> Result<Owner, UserError> {
+        let (user, group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
+        let mut owner = Owner::default();
+        match self.user_id(user) {
+            _ if user.is_empty() => {}
+            Ok(uid) => {
+                owner.uid = uid;
+                let by_number = user.bytes().all(|byte| byte.is_ascii_digit());
+                owner.gid = if by_number { uid } else { self.primary_group(user).unwrap_or(uid) };
+            }
+            Err(unknown @ UserError::UnknownUser(_)) => owner.unknown.push(unknown),
+            Err(error) => return Err(error),
+        }
+        match group.map(|group| (group, self.group_id(group))) {
+            None => {}
+            Some(("", _)) => owner.gid = 0,
+            Some((_, Ok(gid))) => owner.gid = gid,
+            Some((_, Err(unknown @ UserError::UnknownGroup(_)))) => owner.unknown.push(unknown),
+            Some((_, Err(error))) => return Err(error),
+        }
+        Ok(owner)
+    }
+
     /// The id of a user given by name or number.
     ///
     /// # Errors
@@ -204,6 +243,25 @@ fn group(fields: Vec<&[u8]>) -> Option<GroupEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_resolved_as_buildkit_does() {
+        let accounts = Accounts::parse(b"root:x:0:0::/root:\napp:x:1000:1001::/:\n", b"root:x:0:\nextra:x:2000:app\n");
+        for (spec, uid, gid, unknown) in [
+            ("app", 1000, 1001, 0),
+            ("1000", 1000, 1000, 0),
+            ("app:extra", 1000, 2000, 0),
+            ("app:", 1000, 0, 0),
+            (":2000", 0, 2000, 0),
+            (":extra", 0, 2000, 0),
+            ("nosuch", 0, 0, 1),
+            ("app:nosuch", 1000, 1001, 1),
+            ("7:8", 7, 8, 0),
+        ] {
+            let owner = accounts.owner(spec).unwrap();
+            assert_eq!((owner.uid, owner.gid, owner.unknown.len()), (uid, gid, unknown), "{spec}");
+        }
+    }
 
     const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n# note\nbroken line\nbad:x:one:1::/bad:\n\
         app:x:1000:1000:An app:/home/app:/bin/sh\nwww:x:33:33::/var/www:\n0815:x:77:77::/seven:\nnohome:x:5:5:::\n";

@@ -17,7 +17,12 @@ use crate::request::BuildRequest;
 ///
 /// # Errors
 /// When a file cannot be read, or the store cannot be written.
-pub fn write(root: &Root, changes: &ChangeSet, store: &Store, request: &BuildRequest) -> Result<StageLayer, StepError> {
+pub fn write(
+    root: &Root,
+    changes: &ChangeSet,
+    store: &Store,
+    request: &BuildRequest,
+) -> Result<StageLayer, StepError> {
     let mut layer = LayerBuilder::new(store.stage()?, request.compression, request.level, request.threads);
     write_layer(root, changes, &mut layer)?;
     let (blob, summary) = layer.finish()?;

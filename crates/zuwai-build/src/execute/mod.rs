@@ -73,9 +73,11 @@ impl<'a> Executor<'a> {
         store: &'a Store,
         state: &StateDir,
     ) -> Result<Self, BuildError> {
-        let reads_context = plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| {
-            matches!(&step.action, Action::Copy(copy) if copy.from == Tree::Context)
-        });
+        let reads_context = plan
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.steps)
+            .any(|step| matches!(&step.action, Action::Copy(copy) if copy.from == Tree::Context));
         let context = match &request.context {
             Some(directory) if reads_context => {
                 let dockerfile = match &request.dockerfile {
@@ -86,11 +88,26 @@ impl<'a> Executor<'a> {
             }
             _ => None,
         };
-        let needs_trees = plan.stages.iter().any(|stage| stage.steps.iter().any(|step| step.action.makes_layer()));
+        let needs_trees =
+            plan.stages.iter().any(|stage| stage.steps.iter().any(|step| step.action.makes_layer()));
         let trees = Trees::new(request, surroundings, state, needs_trees)?;
-        let ignored = request.ignore_paths.iter().filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
+        let ignored = request
+            .ignore_paths
+            .iter()
+            .filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
         let ignored = KeepOut::new(ignored);
-        Ok(Self { request, surroundings, dockerfile, plan, network, store, context, trees, ignored, layers: Vec::new() })
+        Ok(Self {
+            request,
+            surroundings,
+            dockerfile,
+            plan,
+            network,
+            store,
+            context,
+            trees,
+            ignored,
+            layers: Vec::new(),
+        })
     }
 
     /// Builds every stage and puts the target's image together.
@@ -131,9 +148,12 @@ impl<'a> Executor<'a> {
         };
         tracing::info!("Executing {} build triggers", stage.triggers);
         let first_layer = stage.steps.iter().find(|step| step.action.makes_layer());
-        let is_read = self.plan.stages.iter().flat_map(|stage| &stage.steps).any(|step| {
-            step.action.tree() == Some(&Tree::Stage(position))
-        });
+        let is_read = self
+            .plan
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.steps)
+            .any(|step| step.action.tree() == Some(&Tree::Stage(position)));
         match first_layer {
             Some(step) => tracing::info!("Unpacking rootfs as cmd {} requires it.", step.text),
             None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
@@ -141,7 +161,7 @@ impl<'a> Executor<'a> {
         }
         if first_layer.is_some() || is_read {
             let below = match &stage.base {
-                Base::Stage(below) if self.plan.last_use(*below) == Some(position) => Some(*below),
+                Base::Stage(below) if self.plan.is_last_use(*below, position) => Some(*below),
                 _ => None,
             };
             let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last > position);
@@ -172,7 +192,9 @@ impl<'a> Executor<'a> {
             Action::Run(action) => {
                 step::run_command(&mut self.trees, position, action, self.request.threads, self.surroundings)
             }
-            Action::Copy(action) => step::copy_files(&mut self.trees, position, action, self.context.as_ref()),
+            Action::Copy(action) => {
+                step::copy_files(&mut self.trees, position, action, self.context.as_ref())
+            }
             Action::Workdir(action) => step::make_directory(&mut self.trees, position, action),
             Action::Config => Ok(ChangeSet::default()),
         };

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use zuwai_context::Context;
+use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
 use zuwai_rootfs::copy::{self, CopyOptions, ModeChange, SourceTree};
@@ -10,7 +11,6 @@ use zuwai_rootfs::index::Index;
 use zuwai_rootfs::passwd::Accounts;
 use zuwai_rootfs::run::{Outcome, Output, run};
 use zuwai_rootfs::run_error::RunError;
-use zuwai_rootfs::Root;
 
 use super::trees::Trees;
 use crate::error::StepError;
@@ -95,11 +95,7 @@ pub fn make_directory(
     action: &WorkdirAction,
 ) -> Result<ChangeSet, StepError> {
     let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let owner = if action.user.is_empty() {
-        (0, 0)
-    } else {
-        resolve_owner(&tree.root, &action.user)?
-    };
+    let owner = if action.user.is_empty() { (0, 0) } else { resolve_owner(&tree.root, &action.user)? };
     let changes = copy::directory::make_directories(&tree.root, &action.path, owner)?;
     remember(trees, position, &changes)?;
     Ok(changes)
@@ -118,15 +114,11 @@ fn whole(root: &Root) -> SourceTree<'_> {
     SourceTree::stage(root)
 }
 
-/// `--chown` and the owner of WORKDIR's directories: names are looked up in the image; a user alone is the group's number too.
+/// `--chown`, and the owner of WORKDIR's directories.
 fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), StepError> {
-    let accounts = Accounts::load(root)?;
-    let (user, group) = text.split_once(':').unwrap_or((text, ""));
-    let uid = accounts.user_id(user).map_err(RunError::from)?;
-    let gid = match group {
-        "" if user.bytes().all(|byte| byte.is_ascii_digit()) => uid,
-        "" => accounts.primary_group(user).unwrap_or(uid),
-        group => accounts.group_id(group).map_err(RunError::from)?,
-    };
-    Ok((uid, gid))
+    let owner = Accounts::load(root)?.owner(text).map_err(RunError::from)?;
+    for unknown in &owner.unknown {
+        tracing::warn!("{unknown}: taken as root, as BuildKit does");
+    }
+    Ok((owner.uid, owner.gid))
 }

@@ -54,8 +54,13 @@ impl Trees {
     ) -> Result<Self, BuildError> {
         let directory = state.directory("trees")?;
         let mode = if needed {
-            let choice = isolation::choose(request.isolation, &directory, surroundings.container.as_deref(), request.force)
-                .map_err(BuildError::Isolation)?;
+            let choice = isolation::choose(
+                request.isolation,
+                &directory,
+                surroundings.container.as_deref(),
+                request.force,
+            )
+            .map_err(BuildError::Isolation)?;
             tracing::info!("Isolation: {choice}");
             choice.mode
         } else {

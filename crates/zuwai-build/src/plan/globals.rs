@@ -43,9 +43,9 @@ pub fn globals(
         let name = declaration.key.text.clone();
         let value = match (build_args.get(&name), &declaration.default) {
             (Some(given), _) => given.clone(),
-            (None, Some(default)) => expander
-                .word(&default.text, &globals)
-                .map_err(|error| super::stage::expansion_error(default.span, &error).in_source(&dockerfile.source))?,
+            (None, Some(default)) => expander.word(&default.text, &globals).map_err(|error| {
+                super::stage::expansion_error(default.span, &error).in_source(&dockerfile.source)
+            })?,
             (None, None) => continue,
         };
         globals.insert(name, value);

@@ -67,7 +67,8 @@ pub fn healthcheck(test: &[String], times: [i64; 4], retries: i64) -> String {
 
 /// A number as Go's `%q` prints it: a character in single quotes.
 fn go_quote_rune(number: i64) -> String {
-    let character = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let character =
+        u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
     match character {
         '\'' => "'\\''".to_owned(),
         '"' => "'\"'".to_owned(),
@@ -88,8 +89,7 @@ pub fn go_duration(nanoseconds: i64) -> String {
         return "0s".to_owned();
     }
     if total < SECOND {
-        let (unit, name) =
-            UNITS.into_iter().rev().find(|(unit, _)| total >= *unit).unwrap_or((1, "ns"));
+        let (unit, name) = UNITS.into_iter().rev().find(|(unit, _)| total >= *unit).unwrap_or((1, "ns"));
         return format!("{sign}{}{name}", fraction(total, unit));
     }
     let (hours, minutes) = (total / (3600 * SECOND), total / (60 * SECOND) % 60);

@@ -36,6 +36,14 @@ impl Plan {
         self.stages.last()
     }
 
+    /// Whether the stage at `position` builds on the one `below`, and neither itself nor a later one reads that one's
+    /// tree: then it can go on in it.
+    pub fn is_last_use(&self, below: usize, position: usize) -> bool {
+        let stage = &self.stages[position];
+        self.last_use(below) == Some(position)
+            && stage.steps.iter().all(|step| step.action.tree() != Some(&Tree::Stage(below)))
+    }
+
     /// The position of the last stage that reads this one's tree or builds on it.
     pub fn last_use(&self, position: usize) -> Option<usize> {
         self.stages.iter().rposition(|stage| {

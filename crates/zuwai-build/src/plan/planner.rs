@@ -18,7 +18,7 @@ use crate::error::BuildError;
 pub struct Inputs {
     /// Build arguments, by name.
     pub build_args: BTreeMap<String, String>,
-    /// The stage that is asked for, by name or number.
+    /// The stage that is asked for, by name.
     pub target: Option<String>,
     /// The platform that the build runs on.
     pub host: Platform,
@@ -47,8 +47,10 @@ pub trait Images {
 /// configuration cannot be had.
 pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Result<Plan, BuildError> {
     let target = target_stage(dockerfile, inputs.target.as_deref())?;
-    let globals = globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
-    let mut planner = Planner { dockerfile, inputs, images, globals, stages: Vec::new(), places: BTreeMap::new() };
+    let globals =
+        globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
+    let mut planner =
+        Planner { dockerfile, inputs, images, globals, stages: Vec::new(), places: BTreeMap::new() };
     planner.stage(target)?;
     Ok(Plan { stages: planner.stages })
 }
@@ -60,7 +62,8 @@ pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Re
 /// When the Dockerfile is wrong.
 pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<ImageKey>, BuildError> {
     let target = target_stage(dockerfile, inputs.target.as_deref())?;
-    let globals = globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
+    let globals =
+        globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
     let (mut expected, mut seen, mut open) = (Vec::new(), vec![false; dockerfile.stages.len()], vec![target]);
     while let Some(number) = open.pop() {
         if std::mem::replace(&mut seen[number], true) {
@@ -88,10 +91,18 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
 fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
     match target {
         None => Ok(dockerfile.stages.len().saturating_sub(1)),
-        Some(name) => dockerfile.stage(name).map(|stage| stage.index).ok_or_else(|| BuildError::UnknownTarget {
-            target: name.to_owned(),
-            known: dockerfile.stages.iter().filter_map(|stage| stage.from.name.as_ref()).map(|name| name.text.clone()).collect(),
-        }),
+        Some(name) => dockerfile
+            .stage_named(name, dockerfile.stages.len())
+            .map(|stage| stage.index)
+            .ok_or_else(|| BuildError::UnknownTarget {
+                target: name.to_owned(),
+                known: dockerfile
+                    .stages
+                    .iter()
+                    .filter_map(|stage| stage.from.name.as_ref())
+                    .map(|name| name.text.clone())
+                    .collect(),
+            }),
     }
 }
 
@@ -125,16 +136,21 @@ fn resolve_from(
         Some(word) => {
             let text = expand(word)?;
             Platform::parse(&text).map_err(|error| {
-                wrong(Diagnostic::error(word.span, format!("failed to parse platform {text:?}: {error}"))
-                    .with_help("a platform is OS/ARCHITECTURE[/VARIANT], for instance linux/arm64"))
+                wrong(
+                    Diagnostic::error(word.span, format!("failed to parse platform {text:?}: {error}"))
+                        .with_help("a platform is OS/ARCHITECTURE[/VARIANT], for instance linux/arm64"),
+                )
             })?
         }
     };
     let name = expand(&from.image)?;
     if name.is_empty() {
         return Err(wrong(
-            Diagnostic::error(from.image.span, format!("base name ({}) should not be blank", from.image.text))
-                .with_help("give the argument a default before the first FROM, or a value with --build-arg"),
+            Diagnostic::error(
+                from.image.span,
+                format!("base name ({}) should not be blank", from.image.text),
+            )
+            .with_help("give the argument a default before the first FROM, or a value with --build-arg"),
         ));
     }
     let base = if let Some(stage) = dockerfile.stage_named(&name, number) {
@@ -164,8 +180,11 @@ fn resolve_copy_source(
     let wrong = |diagnostic: Diagnostic| BuildError::from(diagnostic.in_source(&dockerfile.source));
     if from.text.contains('$') {
         return Err(wrong(
-            Diagnostic::error(from.span, format!("'{}' is not a stage: variables are not expanded in --from", from.text))
-                .with_help("define a new stage FROM the variable, and copy from that stage's name"),
+            Diagnostic::error(
+                from.span,
+                format!("'{}' is not a stage: variables are not expanded in --from", from.text),
+            )
+            .with_help("define a new stage FROM the variable, and copy from that stage's name"),
         ));
     }
     if let Some(stage) = dockerfile.stage(&from.text) {
@@ -178,7 +197,10 @@ fn resolve_copy_source(
         ));
     }
     let reference = Reference::parse(&from.text).map_err(|error| {
-        wrong(Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text)))
+        wrong(Diagnostic::error(
+            from.span,
+            format!("{:?} is neither a stage nor an image: {error}", from.text),
+        ))
     })?;
     Ok(CopySource::Image(ImageKey { reference, platform: platform.clone() }))
 }
@@ -199,7 +221,6 @@ struct Planner<'a> {
     stages: Vec<StagePlan>,
     places: BTreeMap<usize, Place>,
 }
-
 
 impl Planner<'_> {
     /// Plans a stage after everything it needs, and gives its position.
@@ -236,7 +257,8 @@ impl Planner<'_> {
         };
         let triggers = builder.take_triggers(&from.name)?;
         let stage = &self.dockerfile.stages[number];
-        let written = stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
+        let written =
+            stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
         for (instruction, source, is_trigger) in all {
             let escape = if is_trigger { '\\' } else { self.dockerfile.directives.escape };
@@ -257,7 +279,13 @@ impl Planner<'_> {
                 created: &self.inputs.created,
             };
             builder
-                .instruction(instruction, &Expander::new(escape), &context, tree.unwrap_or(Tree::Context), !is_trigger)
+                .instruction(
+                    instruction,
+                    &Expander::new(escape),
+                    &context,
+                    tree.unwrap_or(Tree::Context),
+                    !is_trigger,
+                )
                 .map_err(|diagnostic| BuildError::from(diagnostic.in_source(source)))?;
         }
         let position = self.stages.len();

@@ -7,7 +7,9 @@ use zuwai_dockerfile::ast::{
     AddInstruction, ArgInstruction, CommandLine, CopyInstruction, HealthcheckInstruction, NetworkMode,
     RunInstruction, RunScript, SecurityMode, Transfer, TransferSource,
 };
-use zuwai_dockerfile::{Diagnostic, ExpandError, Expander, Instruction, InstructionKind, Lookup, Source, Span, Word};
+use zuwai_dockerfile::{
+    Diagnostic, ExpandError, Expander, Instruction, InstructionKind, Lookup, Source, Span, Word,
+};
 use zuwai_layer::ImagePath;
 use zuwai_oci::config::{Created, Empty, Healthcheck, History, ImageConfig};
 
@@ -258,7 +260,9 @@ impl StageBuilder {
     fn expose(&mut self, ports: &[Word]) -> Result<String, Diagnostic> {
         let mut shown = Vec::new();
         for word in ports {
-            for port in super::ports::parse(&word.text).map_err(|problem| Diagnostic::error(word.span, problem))? {
+            for port in
+                super::ports::parse(&word.text).map_err(|problem| Diagnostic::error(word.span, problem))?
+            {
                 self.config.config.exposed_ports.insert(port.clone(), Empty {});
                 shown.push(port);
             }
@@ -269,7 +273,8 @@ impl StageBuilder {
     }
 
     fn healthcheck(&mut self, check: &HealthcheckInstruction) -> String {
-        let nanoseconds = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        let nanoseconds =
+            |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         let check = match check {
             HealthcheckInstruction::None => {
                 Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }
@@ -311,21 +316,22 @@ impl StageBuilder {
 
     /// The working directory in force.
     fn working_directory(&self, span: Span) -> Result<ImagePath, Diagnostic> {
-        ImagePath::clamped(&self.config.config.working_dir).map_err(|error| Diagnostic::error(span, error.to_string()))
+        ImagePath::clamped(&self.config.config.working_dir)
+            .map_err(|error| Diagnostic::error(span, error.to_string()))
     }
 
     fn workdir(&mut self, path: &Word) -> Result<(Option<String>, Action), Diagnostic> {
-        let workdir = self
-            .working_directory(path.span)?
-            .join(&path.text)
-            .map_err(|error| Diagnostic::error(path.span, error.to_string()))?;
-        self.config.config.working_dir = workdir.to_string();
-        let row = format!("WORKDIR {workdir}");
-        let action = if workdir.is_root() {
+        // An absolute path stays as it is written, a relative one is cleaned (BuildKit's `NormalizeWorkdir`).
+        let joined = self.working_directory(path.span)?.join(&path.text);
+        let joined = joined.map_err(|error| Diagnostic::error(path.span, error.to_string()))?;
+        let written = if path.text.starts_with('/') { path.text.clone() } else { joined.to_string() };
+        let row = format!("WORKDIR {written}");
+        let action = if written == "/" {
             Action::Config
         } else {
-            Action::Workdir(WorkdirAction { path: workdir, user: self.config.config.user.clone() })
+            Action::Workdir(WorkdirAction { path: joined, user: self.config.config.user.clone() })
         };
+        self.config.config.working_dir = written;
         Ok((Some(row), action))
     }
 
@@ -363,7 +369,12 @@ impl StageBuilder {
         }
         env.extend(self.scope.variables().map(|(name, value)| (name.to_owned(), value.to_owned())));
         let workdir = ImagePath::clamped(&self.config.config.working_dir).unwrap_or_default();
-        let action = RunAction { argv, env: env.into_iter().collect(), user: self.config.config.user.clone(), workdir };
+        let action = RunAction {
+            argv,
+            env: env.into_iter().collect(),
+            user: self.config.config.user.clone(),
+            workdir,
+        };
         Ok((Some(row), Action::Run(action)))
     }
 
@@ -412,7 +423,8 @@ impl StageBuilder {
             return Err(not_supported(pattern.span, format!("{keyword} --exclude")));
         }
         let mut row = keyword.to_owned();
-        let text = |word: &Option<Word>| word.as_ref().map(|word| word.text.clone()).filter(|text| !text.is_empty());
+        let text =
+            |word: &Option<Word>| word.as_ref().map(|word| word.text.clone()).filter(|text| !text.is_empty());
         let (chown, chmod) = (text(&transfer.chown), text(&transfer.chmod));
         for (flag, value) in [("chown", &chown), ("chmod", &chmod)] {
             if let Some(value) = value {
@@ -438,12 +450,16 @@ impl StageBuilder {
             .join(written)
             .map_err(|error| Diagnostic::error(transfer.destination.span, error.to_string()))?
             .to_string();
-        let is_directory = written.is_empty() || written == "." || written.ends_with('/') || written.ends_with("/.");
+        let is_directory =
+            written.is_empty() || written == "." || written.ends_with('/') || written.ends_with("/.");
         if is_directory && !destination.ends_with('/') {
             destination.push('/');
         }
         let unpack_archives = keyword == "ADD";
-        Ok((Some(row), Action::Copy(CopyAction { from, sources, destination, chown, chmod, unpack_archives })))
+        Ok((
+            Some(row),
+            Action::Copy(CopyAction { from, sources, destination, chown, chmod, unpack_archives }),
+        ))
     }
 }
 
@@ -459,15 +475,17 @@ fn is_remote(source: &str) -> bool {
 /// Signals by name, with or without `SIG`, or by number, as `docker` takes them.
 fn check_signal(signal: &Word) -> Result<(), Diagnostic> {
     const NAMES: [&str; 34] = [
-        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
-        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
-        "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+        "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
+        "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
     ];
     let text = signal.text.to_ascii_uppercase();
     let name = text.strip_prefix("SIG").unwrap_or(&text);
-    let offset = |base: &str, sign: char| name.strip_prefix(base).and_then(|rest| {
-        if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse::<u8>().ok() }
-    });
+    let offset = |base: &str, sign: char| {
+        name.strip_prefix(base).and_then(|rest| {
+            if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse::<u8>().ok() }
+        })
+    };
     let known = NAMES.contains(&name)
         || offset("RTMIN", '+').is_some_and(|offset| offset <= 15)
         || offset("RTMAX", '-').is_some_and(|offset| offset <= 14)
