@@ -59,13 +59,24 @@ pub fn run_directory() -> &'static Path {
     &RUN.get_or_init(|| {
         let runs = directory().join("runs");
         std::fs::create_dir_all(&runs).unwrap();
-        sweep(&runs);
-        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(&runs).unwrap().keep();
-        let lock = File::create(dir.join("lock")).unwrap();
-        lock.lock().unwrap();
-        (dir, lock)
+        own_directory(&runs, "run-")
     })
     .0
+}
+
+/// A folder of this test process with a short path, for programs that cannot do with a long one. Removed by a later run.
+pub fn short_directory() -> &'static Path {
+    static RUN: OnceLock<(PathBuf, File)> = OnceLock::new();
+    &RUN.get_or_init(|| own_directory(Path::new("/tmp"), "zuwai-test-")).0
+}
+
+/// A new folder that is locked as long as this process lives; those of processes that are gone are removed.
+fn own_directory(parent: &Path, prefix: &str) -> (PathBuf, File) {
+    sweep(parent, prefix);
+    let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(parent).unwrap().keep();
+    let lock = File::create(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    (dir, lock)
 }
 
 /// A folder for one test, removed when dropped.
@@ -75,21 +86,19 @@ pub fn scratch(prefix: &str) -> TempDir {
 }
 
 /// Removes the folders of runs whose process is gone: nobody holds their lock.
-fn sweep(runs: &Path) {
-    for entry in std::fs::read_dir(runs).unwrap().flatten() {
-        let age = entry
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok()
-            .and_then(|time| time.elapsed().ok());
-        let Ok(lock) = File::open(entry.path().join("lock")) else {
-            // Without a lock it is either being made just now, or a rest.
-            if age.is_some_and(|age| age.as_secs() > 600) {
-                remove(&entry.path());
-            }
+fn sweep(parent: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(parent).unwrap().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
-        };
-        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+        }
+        // A young one may be about to be locked.
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        if age.is_none_or(|age| age.as_secs() < 30) {
+            continue;
+        }
+        let lock = File::open(entry.path().join("lock"));
+        if !lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
             remove(&entry.path());
         }
     }

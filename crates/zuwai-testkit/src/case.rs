@@ -2,7 +2,8 @@
 //!
 //! A folder with `Dockerfile` and, where needed: `context/`; `setup`, a shell script run in the copy of the context to make what
 //! git does not keep (modes, owners, links); `args`, build flags, one a line; `expect-error`, texts that the error must have, one
-//! a line, where the build has to fail. In `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
+//! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build where the case cannot hold. In
+//! `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,13 @@ impl Case {
             .collect();
         cases.sort_by(|a, b| a.name.cmp(&b.name));
         cases
+    }
+
+    /// Why it cannot hold in this way to build, if it cannot.
+    #[must_use]
+    pub fn excluded(&self, way: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join("not-in")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(way)?.strip_prefix(": ").map(str::to_owned))
     }
 
     /// Copies it into `work` and makes it ready for `registry` (`127.0.0.1:PORT`).
