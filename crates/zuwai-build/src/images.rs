@@ -24,31 +24,27 @@ impl<'a> RegistryImages<'a> {
         Self { runtime, registry, resolved: Mutex::default() }
     }
 
-    /// Resolves images that are not yet, all at once.
+    /// Resolves images that are not yet, all at once. Each comes with its name as the Dockerfile has it, for the log.
     ///
     /// # Errors
     /// When one cannot be had; the first of them in the given order is named.
-    pub fn resolve(&self, images: &[ImageKey]) -> Result<(), BuildError> {
-        let mut open: Vec<&ImageKey> = Vec::new();
+    pub fn resolve(&self, images: &[(String, ImageKey)]) -> Result<(), BuildError> {
+        let mut open: Vec<&(String, ImageKey)> = Vec::new();
         for image in images {
-            if !self.lock().contains_key(image) && !open.contains(&image) {
+            if !self.lock().contains_key(&image.1) && !open.iter().any(|(_, other)| *other == image.1) {
                 open.push(image);
             }
         }
         let requests: Vec<_> = open
             .iter()
-            .map(|image| {
-                tracing::info!("Retrieving image manifest {}", image.reference.familiar());
-                tracing::info!(
-                    "Retrieving image {} from registry {}",
-                    image.reference.familiar(),
-                    image.reference.registry()
-                );
-                let (registry, image) = (self.registry.clone(), ImageKey::clone(image));
+            .map(|(name, image)| {
+                tracing::info!("Retrieving image manifest {name}");
+                tracing::info!("Retrieving image {name} from registry {}", image.reference.registry());
+                let (registry, image) = (self.registry.clone(), image.clone());
                 self.runtime.spawn(async move { registry.resolve(&image.reference, &image.platform).await })
             })
             .collect();
-        for (image, request) in open.into_iter().zip(requests) {
+        for ((_, image), request) in open.into_iter().zip(requests) {
             let answer = self.runtime.block_on(request).map_err(|error| BuildError::Runtime(error.into()))?;
             let resolved = answer.map_err(|source| BuildError::Image {
                 reference: image.reference.clone(),
@@ -69,7 +65,7 @@ impl<'a> RegistryImages<'a> {
             if let Some(resolved) = self.lock().get(image) {
                 return Ok(Arc::clone(resolved));
             }
-            self.resolve(std::slice::from_ref(image))?;
+            self.resolve(&[(image.reference.familiar(), image.clone())])?;
         }
     }
 

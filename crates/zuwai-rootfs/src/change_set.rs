@@ -11,6 +11,9 @@ pub enum Change {
     Upsert,
     /// It is no longer there, nor is anything that was below it.
     Delete,
+    /// A directory of mode 0755 and root's, although what is there is kept out: what a container's runtime leaves in the
+    /// image where it mounts something.
+    MountPoint,
 }
 
 /// The paths that a step changed, in the order of a layer.
@@ -26,14 +29,33 @@ impl ChangeSet {
         self.changes.insert(path, Change::Upsert);
     }
 
-    /// Notes that a path was removed.
+    /// Notes that a path was removed; what was noted below it is forgotten.
     pub fn delete(&mut self, path: ImagePath) {
+        let below = self.changes.range(&path..).map(|(below, _)| below);
+        let below: Vec<ImagePath> = below.take_while(|below| below.starts_with(&path)).cloned().collect();
+        for path in &below {
+            self.changes.remove(path);
+        }
         self.changes.insert(path, Change::Delete);
     }
 
+    /// Notes that a directory was left where the runtime mounts something.
+    pub fn mount_point(&mut self, path: ImagePath) {
+        self.changes.insert(path, Change::MountPoint);
+    }
+
     /// Adds later changes.
+    ///
+    /// A directory that was deleted and then made again would be noted as added only, and what it held before would
+    /// show through. Where that can happen, one [rescan](crate::Index::rescan) after both steps gives the set.
     pub fn extend(&mut self, later: Self) {
-        self.changes.extend(later.changes);
+        for (path, change) in later.changes {
+            if change == Change::Delete {
+                self.delete(path);
+            } else {
+                self.changes.insert(path, change);
+            }
+        }
     }
 
     /// Whether nothing changed.
@@ -51,5 +73,29 @@ impl ChangeSet {
     /// The changes in order.
     pub fn iter(&self) -> impl Iterator<Item = (&ImagePath, Change)> {
         self.changes.iter().map(|(path, change)| (path, *change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_deletion_takes_what_was_noted_below() {
+        let path = |text: &str| ImagePath::new(text).unwrap();
+        let mut changes = ChangeSet::default();
+        ["a", "a/b", "a/b/c", "a-b", "b"].into_iter().for_each(|text| changes.upsert(path(text)));
+        let mut later = ChangeSet::default();
+        later.delete(path("a"));
+        later.upsert(path("c"));
+        changes.extend(later);
+        let shown: Vec<_> = changes.iter().map(|(path, change)| (path.to_string(), change)).collect();
+        let expected = [
+            ("/a", Change::Delete),
+            ("/a-b", Change::Upsert),
+            ("/b", Change::Upsert),
+            ("/c", Change::Upsert),
+        ];
+        assert_eq!(shown, expected.map(|(path, change)| (path.to_owned(), change)));
     }
 }

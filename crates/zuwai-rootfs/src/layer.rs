@@ -52,6 +52,10 @@ pub fn write_layer<W: Write>(
     };
     let mut deleted: Option<&ImagePath> = None;
     for (path, change) in changes.iter() {
+        if change == Change::MountPoint {
+            writing.mount_point(path)?;
+            continue;
+        }
         if path.is_root() || root.keep_out().covers(path) {
             continue;
         }
@@ -85,6 +89,22 @@ impl<W: Write> Writing<'_, W> {
         self.layer.whiteout(path)?;
         self.done.entries += 1;
         Ok(())
+    }
+
+    fn mount_point(&mut self, path: &ImagePath) -> Result<(), RootfsError> {
+        self.parents(path)?;
+        let root = Metadata::of(self.root).map_err(RootfsError::io("look at", &ImagePath::root()))?;
+        let entry = Entry {
+            path: path.clone(),
+            kind: EntryKind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: root.mtime.seconds,
+            xattrs: Xattrs::default(),
+        };
+        self.done.entries += 1;
+        Ok(self.layer.entry(&entry, std::io::empty())?)
     }
 
     fn upsert(&mut self, path: &ImagePath) -> Result<(), RootfsError> {

@@ -25,6 +25,11 @@ impl KeepOut {
         self.paths.insert(path);
     }
 
+    /// Whether the path is one of these itself.
+    pub fn contains(&self, path: &ImagePath) -> bool {
+        self.paths.contains(path)
+    }
+
     /// Whether the path is one of these or lies below one.
     #[must_use]
     pub fn covers(&self, path: &ImagePath) -> bool {

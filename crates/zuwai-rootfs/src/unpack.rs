@@ -5,7 +5,7 @@
 //! what lower layers have, not what this one has put there. What the local file system or the caller's rights refuse
 //! and an image can do without for a moment (device nodes, extended attributes, owners) is counted, not an error.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
@@ -62,6 +62,8 @@ pub struct Unpacked {
     pub refused: Refused,
     /// What it saw of contents, for [`crate::Index::remember`].
     pub fingerprints: Fingerprints,
+    /// Paths of the image that stayed as they were because exactly they are kept out: mount points that the image has.
+    pub kept_off: BTreeSet<ImagePath>,
 }
 
 /// Unpacks a layer onto a root, to the end of its stream.
@@ -116,6 +118,9 @@ impl Unpacker<'_> {
         let Some(parent) = self.parent(&entry.path, true)? else { return Ok(()) };
         let real = walk::child(&parent.real, name)?;
         if self.root.keep_out().covers(&real) {
+            if self.root.keep_out().contains(&real) {
+                self.done.kept_off.insert(real);
+            }
             return Ok(());
         }
         let made = match &entry.kind {

@@ -1,17 +1,19 @@
 //! Layers of bases: where each is, and unpacking them while they arrive.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use zuwai_layer::compression::decompress;
 use zuwai_layer::digest::DigestReader;
 use zuwai_layer::error::LayerError;
-use zuwai_layer::{Digest, reader::LayerReader};
+use zuwai_layer::{Digest, ImagePath, reader::LayerReader};
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::{Download, ResolvedImage};
 use zuwai_oci::store::Store;
 use zuwai_rootfs::Root;
-use zuwai_rootfs::unpack::unpack;
+use zuwai_rootfs::fingerprint::Fingerprints;
+use zuwai_rootfs::unpack::{Unpacked, unpack};
 
 use super::Network;
 use crate::error::{BuildError, StepError};
@@ -40,6 +42,15 @@ pub fn image_layers(resolved: &ResolvedImage) -> Vec<StageLayer> {
         .collect()
 }
 
+/// What unpacking saw, for snapshots to come.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Of contents.
+    pub fingerprints: Fingerprints,
+    /// Mount points that the image has too.
+    pub mount_points: BTreeSet<ImagePath>,
+}
+
 /// Unpacks layers onto an empty root, lowest first. All that are not in the store are asked for at once, and each is
 /// unpacked as its bytes arrive.
 ///
@@ -51,7 +62,7 @@ pub fn unpack_layers(
     image: &str,
     store: &Store,
     network: Network<'_>,
-) -> Result<(), BuildError> {
+) -> Result<Seen, BuildError> {
     let guard = network.runtime.enter();
     let downloads: Vec<Option<Download>> = layers
         .iter()
@@ -62,15 +73,19 @@ pub fn unpack_layers(
         })
         .collect();
     drop(guard);
+    let mut seen = Seen::default();
     for (index, (layer, download)) in layers.iter().zip(&downloads).enumerate() {
-        unpack_layer(root, layer, download.as_ref(), store).map_err(|source| BuildError::Unpack {
-            image: image.to_owned(),
-            number: index + 1,
-            total: layers.len(),
-            source: Box::new(source),
-        })?;
+        let unpacked =
+            unpack_layer(root, layer, download.as_ref(), store).map_err(|source| BuildError::Unpack {
+                image: image.to_owned(),
+                number: index + 1,
+                total: layers.len(),
+                source: Box::new(source),
+            })?;
+        seen.fingerprints.extend(unpacked.fingerprints);
+        seen.mount_points.extend(unpacked.kept_off);
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn unpack_layer(
@@ -78,7 +93,7 @@ fn unpack_layer(
     layer: &StageLayer,
     download: Option<&Download>,
     store: &Store,
-) -> Result<(), StepError> {
+) -> Result<Unpacked, StepError> {
     let blob: Box<dyn Read + Send> = match download {
         Some(download) => Box::new(download.reader()),
         None => Box::new(store.reader(&layer.descriptor.digest)?),
@@ -90,7 +105,8 @@ fn unpack_layer(
     if let Some(download) = download.filter(|_| unpacked.is_err()) {
         download.wait_blocking()?;
     }
-    let refused = unpacked?.refused;
+    let unpacked = unpacked?;
+    let refused = unpacked.refused;
     if refused.total() > 0 {
         tracing::warn!(
             "Not everything in the layer could be made here ({} extended attributes, {} devices, {} owners, {} paths in \
@@ -110,5 +126,5 @@ fn unpack_layer(
     if let Some(download) = download {
         download.wait_blocking()?;
     }
-    Ok(())
+    Ok(unpacked)
 }

@@ -5,11 +5,11 @@ use zuwai_layer::compression::Compression;
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::media_type::{Family, MediaType};
 use zuwai_oci::store::Store;
-use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::layer::write_layer;
 
 use super::base::StageLayer;
+use super::trees::StageTree;
 use crate::error::StepError;
 use crate::request::BuildRequest;
 
@@ -18,15 +18,16 @@ use crate::request::BuildRequest;
 /// # Errors
 /// When a file cannot be read, or the store cannot be written.
 pub fn write(
-    root: &Root,
+    tree: &mut StageTree,
     changes: &ChangeSet,
     store: &Store,
     request: &BuildRequest,
 ) -> Result<StageLayer, StepError> {
     let mut layer = LayerBuilder::new(store.stage()?, request.compression, request.level, request.threads);
-    write_layer(root, changes, &mut layer)?;
+    let written = write_layer(&tree.root, changes, &mut layer)?;
     let (blob, summary) = layer.finish()?;
     blob.persist(&summary.digest)?;
+    tree.remember(written.fingerprints);
     let descriptor = Descriptor::new(media_type(request.compression), summary.digest, summary.size);
     Ok(StageLayer { descriptor, diff_id: summary.diff_id, origin: None })
 }

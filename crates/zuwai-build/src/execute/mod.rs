@@ -115,6 +115,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// When a stage cannot be built.
     pub fn run(mut self, created: &Created) -> Result<Image, BuildError> {
+        self.announce();
         for position in 0..self.plan.stages.len() {
             self.stage(position)?;
             for earlier in 0..=position {
@@ -125,6 +126,27 @@ impl<'a> Executor<'a> {
         }
         self.trees.finish()?;
         self.image(created)
+    }
+
+    /// The lines with which kaniko says what depends on what.
+    fn announce(&self) {
+        let mut read: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for stage in &self.plan.stages {
+            if let Some(name) = &stage.name {
+                tracing::info!("Resolved base name {} to {name}", stage.base_name);
+            }
+            for step in &stage.steps {
+                if let Action::Copy(copy) = &step.action {
+                    if let Tree::Stage(position) = copy.from {
+                        let number = self.plan.stages[position].number;
+                        read.entry(number).or_default().extend(copy.sources.iter().map(String::as_str));
+                    }
+                }
+            }
+        }
+        let read: Vec<String> =
+            read.iter().map(|(number, sources)| format!("{number}:[{}]", sources.join(" "))).collect();
+        tracing::info!("Built cross stage deps: map[{}]", read.join(" "));
     }
 
     fn stage(&mut self, position: usize) -> Result<(), BuildError> {
@@ -166,11 +188,15 @@ impl<'a> Executor<'a> {
             };
             let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last > position);
             if !self.trees.take_over(position, below)? {
-                let root = self.trees.open(position, in_use)?;
-                base::unpack_layers(root, &layers, &stage.base_name, self.store, self.network)?;
+                let tree = self.trees.open(position, in_use)?;
+                let seen =
+                    base::unpack_layers(&tree.root, &layers, &stage.base_name, self.store, self.network)?;
+                tree.fingerprints = seen.fingerprints;
+                tree.mount_points = seen.mount_points;
             }
         }
         for step in &stage.steps {
+            self.surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
             tracing::info!("{}", step.text);
             if step.action.makes_layer() {
                 let layer = self.layer(position, step).map_err(|error| self.step_error(step, error))?;
@@ -200,8 +226,8 @@ impl<'a> Executor<'a> {
         };
         let mut changes = changes?;
         changes.changes.retain(|path, _| !self.ignored.covers(path));
-        let tree = self.trees.stage(position).ok_or(StepError::NoTree)?;
-        layer::write(&tree.root, &changes, self.store, self.request)
+        let tree = self.trees.stage_mut(position).ok_or(StepError::NoTree)?;
+        layer::write(tree, &changes, self.store, self.request)
     }
 
     /// Unpacks an image that files are copied from, once.
@@ -212,7 +238,8 @@ impl<'a> Executor<'a> {
         let resolved = self.network.images.get(image)?;
         let layers = base::image_layers(&resolved);
         let root = self.trees.open_image(image)?;
-        base::unpack_layers(root, &layers, &image.reference.familiar(), self.store, self.network)
+        base::unpack_layers(root, &layers, &image.reference.familiar(), self.store, self.network)?;
+        Ok(())
     }
 
     fn step_error(&self, step: &Step, error: StepError) -> BuildError {

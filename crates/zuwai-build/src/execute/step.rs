@@ -7,7 +7,8 @@ use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
 use zuwai_rootfs::copy::{self, CopyOptions, ModeChange, SourceTree};
-use zuwai_rootfs::index::Index;
+use zuwai_rootfs::isolation::Mode;
+use zuwai_rootfs::mounts;
 use zuwai_rootfs::passwd::Accounts;
 use zuwai_rootfs::run::{Outcome, Output, run};
 use zuwai_rootfs::run_error::RunError;
@@ -30,10 +31,7 @@ pub fn run_command(
 ) -> Result<ChangeSet, StepError> {
     let mode = trees.mode();
     let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
-    let mut index = match tree.index.take() {
-        Some(index) => index,
-        None => Index::scan(&tree.root, threads)?,
-    };
+    tree.prepare_index(threads)?;
     tracing::info!("Running: {:?}", action.argv);
     let command = Command {
         argv: action.argv.iter().map(OsString::from).collect(),
@@ -52,8 +50,15 @@ pub fn run_command(
         }
     }
     tracing::info!("Taking snapshot of full filesystem...");
-    let changes = index.rescan(&tree.root, threads)?;
-    tree.index = Some(index);
+    let mut changes = tree.rescan(threads)?;
+    if mode == Mode::InPlace {
+        // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.
+        for path in mounts::standard_mount_points() {
+            if tree.mount_points.insert(path.clone()) {
+                changes.mount_point(path);
+            }
+        }
+    }
     Ok(changes)
 }
 

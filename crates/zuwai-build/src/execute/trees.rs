@@ -4,13 +4,15 @@
 //! container's own `/`; a stage that others still read is parked by renames in the state directory when the next one
 //! begins, and what the container itself had in `/` waits there too until the build ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zuwai_layer::ImagePath;
+use zuwai_rootfs::fingerprint::Fingerprints;
 use zuwai_rootfs::index::Index;
 use zuwai_rootfs::isolation::{self, Mode};
-use zuwai_rootfs::{KeepOut, Root, mounts, park, restore};
+use zuwai_rootfs::{ChangeSet, KeepOut, Root, RootfsError, mounts, park, restore};
 
 use crate::error::BuildError;
 use crate::plan::ImageKey;
@@ -24,6 +26,48 @@ pub struct StageTree {
     pub root: Root,
     /// Every path as it was after the last step; made before the first RUN.
     pub index: Option<Index>,
+    /// What unpacking and writing layers saw of contents, until there is an index to remember it.
+    pub fingerprints: Fingerprints,
+    /// Mount points of the container that the image has too, in place.
+    pub mount_points: BTreeSet<ImagePath>,
+}
+
+impl StageTree {
+    fn new(root: Root) -> Self {
+        Self { root, index: None, fingerprints: Fingerprints::default(), mount_points: BTreeSet::new() }
+    }
+
+    /// Keeps what was seen of contents, to tell a touched file from a changed one later.
+    pub fn remember(&mut self, fingerprints: Fingerprints) {
+        match &mut self.index {
+            Some(index) => index.remember(fingerprints),
+            None => self.fingerprints.extend(fingerprints),
+        }
+    }
+
+    /// Makes the index if this is the first time that it is needed.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn prepare_index(&mut self, threads: usize) -> Result<(), RootfsError> {
+        if self.index.is_none() {
+            let mut index = Index::scan(&self.root, threads)?;
+            index.remember(std::mem::take(&mut self.fingerprints));
+            self.index = Some(index);
+        }
+        Ok(())
+    }
+
+    /// What changed since the last look.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn rescan(&mut self, threads: usize) -> Result<ChangeSet, RootfsError> {
+        match &mut self.index {
+            Some(index) => index.rescan(&self.root, threads),
+            None => Ok(ChangeSet::default()),
+        }
+    }
 }
 
 /// The trees of one build.
@@ -122,7 +166,11 @@ impl Trees {
     ///
     /// # Errors
     /// When directories cannot be made, moved or removed.
-    pub fn open(&mut self, position: usize, in_use: impl Fn(usize) -> bool) -> Result<&Root, BuildError> {
+    pub fn open(
+        &mut self,
+        position: usize,
+        in_use: impl Fn(usize) -> bool,
+    ) -> Result<&mut StageTree, BuildError> {
         let root = match self.mode {
             Mode::Namespaces => private_root(&self.directory.join(format!("stage-{position}")))?,
             Mode::InPlace => {
@@ -131,8 +179,8 @@ impl Trees {
             }
         };
         self.current = Some(position);
-        let tree = self.stages.entry(position).insert_entry(StageTree { root, index: None });
-        Ok(&tree.into_mut().root)
+        let tree = self.stages.entry(position).insert_entry(StageTree::new(root));
+        Ok(tree.into_mut())
     }
 
     /// An empty tree for an image that files are copied from.
@@ -183,7 +231,7 @@ impl Trees {
             Some(current) if in_use(current) => {
                 tracing::info!("Saving stage {current} for later use");
                 let parked = park::park(&root, &self.directory.join(format!("stage-{current}")))?;
-                self.stages.insert(current, StageTree { root: parked, index: None });
+                self.stages.insert(current, StageTree::new(parked));
             }
             Some(current) => {
                 tracing::info!("Deleting filesystem...");

@@ -56,11 +56,14 @@ pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Re
 }
 
 /// The images that the target is sure to need, as far as the Dockerfile alone tells (a base's triggers may add more):
-/// they can be asked for all at once before the plan is made.
+/// they can be asked for all at once before the plan is made. Each with its name as the Dockerfile has it.
 ///
 /// # Errors
 /// When the Dockerfile is wrong.
-pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<ImageKey>, BuildError> {
+pub fn images_to_expect(
+    dockerfile: &Dockerfile,
+    inputs: &Inputs,
+) -> Result<Vec<(String, ImageKey)>, BuildError> {
     let target = target_stage(dockerfile, inputs.target.as_deref())?;
     let globals =
         globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
@@ -73,18 +76,17 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
         match from.base {
             FromBase::Scratch => {}
             FromBase::Stage(number) => open.push(number),
-            FromBase::Image(image) => expected.push(image),
+            FromBase::Image(image) => expected.push((from.name, image)),
         }
         for instruction in &dockerfile.stages[number].instructions {
             let InstructionKind::Copy(copy) = &instruction.kind else { continue };
             let Some(from) = &copy.from else { continue };
             match resolve_copy_source(dockerfile, from, &inputs.platform)? {
                 CopySource::Stage(number) => open.push(number),
-                CopySource::Image(image) => expected.push(image),
+                CopySource::Image(image) => expected.push((from.text.clone(), image)),
             }
         }
     }
-    expected.dedup();
     Ok(expected)
 }
 

@@ -16,7 +16,7 @@ struct Bases(BTreeMap<&'static str, ImageConfig>);
 
 impl Images for Bases {
     fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError> {
-        let name = image.reference.familiar();
+        let name = image.reference.familiar_name();
         let empty = || ImageConfig::empty(&image.platform);
         Ok(Arc::new(self.0.get(name.as_str()).cloned().unwrap_or_else(empty)))
     }
