@@ -26,6 +26,7 @@ impl KeepOut {
     }
 
     /// Whether the path is one of these itself.
+    #[must_use]
     pub fn contains(&self, path: &ImagePath) -> bool {
         self.paths.contains(path)
     }
