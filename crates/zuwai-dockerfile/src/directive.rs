@@ -60,7 +60,7 @@ fn check(value: &Word) -> Result<Check, Diagnostic> {
     let mut check = Check::default();
     for option in value.text.split(';').map(str::trim).filter(|option| !option.is_empty()) {
         let wrong = |message: String| {
-            Diagnostic::error(value.span, message)
+            Diagnostic::error(value.span, format!("failed to parse check options: {message}"))
                 .with_help("write `# check=skip=Rule,Rule;error=true`; skip=all skips every check")
         };
         let Some((key, list)) = option.split_once('=') else {
@@ -74,7 +74,9 @@ fn check(value: &Word) -> Result<Check, Diagnostic> {
             "experimental" => check.experimental = names().collect(),
             "error" => {
                 check.error = parse_bool(list.trim()).ok_or_else(|| {
-                    wrong(format!("failed to parse check option {key:?}: invalid value {list:?}"))
+                    wrong(format!(
+                        "failed to parse check option {option:?}: strconv.ParseBool: parsing {list:?}: invalid syntax"
+                    ))
                 })?;
             }
             other => return Err(wrong(format!("invalid check option {other:?}"))),

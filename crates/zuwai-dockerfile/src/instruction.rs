@@ -389,7 +389,7 @@ impl<'a> Reader<'a> {
             _ => {
                 return Err(self
                     .rest_error(format!(
-                        "{keyword} requires at least two arguments, but only one was provided. Destination could not be determined."
+                        "{keyword} requires at least two arguments, but only one was provided. Destination could not be determined"
                     ))
                     .with_help(format!("write {keyword} SOURCE... DESTINATION")));
             }
@@ -474,7 +474,7 @@ impl<'a> Reader<'a> {
         self.flags(&[])?;
         if self.parts.rest.is_empty() {
             return Err(self
-                .keyword_error("ONBUILD requires exactly one argument")
+                .keyword_error("ONBUILD requires at least one argument")
                 .with_help("write ONBUILD and an instruction"));
         }
         let inner = Reader::new(self.line, self.heredocs, self.span, self.escape, self.parts.rest.clone());

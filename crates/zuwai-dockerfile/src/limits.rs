@@ -21,5 +21,8 @@ pub const PATTERN_STEPS: usize = 64 << 20;
 /// How deep arrays and objects may go in the JSON form before it is no JSON any more.
 pub const JSON_DEPTH: usize = 128;
 
+/// How many stages one Dockerfile may have.
+pub const STAGES: usize = 10_000;
+
 /// How many errors are collected before parsing stops.
 pub const ERRORS: usize = 20;

@@ -14,6 +14,8 @@ pub(crate) struct LogicalLine {
     pieces: Vec<(usize, usize)>,
     /// Where the instruction starts and ends in the source.
     pub span: Span,
+    /// The bodies of its here-documents, all together, once they are read.
+    pub heredocs: Option<Span>,
     /// The blank lines inside it, which BuildKit warns about.
     pub blank: Vec<Span>,
 }

@@ -32,7 +32,8 @@ pub struct MountField {
 pub struct Mount {
     /// The flag it comes from.
     pub span: Span,
-    /// Where it appears: as written, relative to WORKDIR where not absolute. Empty where the type has a default.
+    /// Where it appears: as written, relative to WORKDIR where not absolute. Empty means WORKDIR itself, but for
+    /// secrets and SSH agents, which have a place of their own then.
     pub target: String,
     /// What it is.
     pub kind: MountKind,
@@ -185,7 +186,8 @@ const KEYS: [&str; 19] = [
 impl MountFlag {
     /// Reads a flag's value. What can be said without knowing variables is checked at once.
     pub(crate) fn read(value: &Word, span: Span) -> Result<MountFlag, Diagnostic> {
-        let fields = csv_fields(&value.text).map_err(|error| {
+        let fields = if value.text.is_empty() { Err("EOF".to_owned()) } else { csv_fields(&value.text) };
+        let fields = fields.map_err(|error| {
             Diagnostic::error(value.span, format!("failed to parse csv mounts: {error}"))
                 .with_help("write --mount=type=TYPE,key=value,...")
         })?;
@@ -384,10 +386,11 @@ impl Options {
                 return wrong("both source and id can't be set".to_owned());
             }
         }
-        let target_needed = matches!(kind, Kind::Bind | Kind::Cache | Kind::Tmpfs);
-        if target_needed && self.target.is_empty() {
-            return Err(Diagnostic::error(span, format!("{} mount needs a target", kind.name()))
-                .with_help("write target=/path"));
+        let root =
+            self.target.starts_with('/') && self.target.split('/').all(|part| matches!(part, "" | "."));
+        if root {
+            return Err(Diagnostic::error(span, "invalid mount target \"/\"")
+                .with_help("mount it on a directory below the root"));
         }
         let source = self.source.clone().unwrap_or_default();
         let (mode, uid, gid) = (self.mode, self.uid, self.gid);

@@ -7,17 +7,18 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::directive::directives;
 use crate::heredoc::{openings, read_bodies};
 use crate::instruction::{Parsed, can_contain_heredoc, parse_line};
-use crate::limits::{ERRORS, FILE_BYTES};
+use crate::limits::{ERRORS, FILE_BYTES, STAGES};
 use crate::line::{Lines, LogicalLine};
 use crate::lint;
 use crate::source::{Source, Span};
+use crate::stage;
 
 /// Parses a whole Dockerfile; `name` is how it is called in diagnostics.
 ///
 /// # Errors
 /// All that is wrong with it, in order of place, up to a limit.
 pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
-    let (source, mut errors) = read_source(name, text)?;
+    let Text { source, mut errors, in_comments } = read_source(name, text)?;
     let source = Arc::new(source);
     let failed = |mut list: Vec<Diagnostic>| {
         list.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -43,6 +44,9 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
             }
         };
         any = true;
+        if let Some(error) = in_heredoc(&line, &in_comments) {
+            errors.push(on_line(error, &source));
+        }
         match parsed.and_then(|parsed| {
             lint::instruction(&line, &parsed, &mut warnings);
             builder.add(parsed)
@@ -51,7 +55,12 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
             Err(error) => errors.push(on_line(error, &source)),
         }
     }
-    if !any {
+    if text.is_empty() {
+        errors.push(
+            Diagnostic::error(Span::default(), "the Dockerfile cannot be empty")
+                .with_help("a Dockerfile needs at least FROM and an image"),
+        );
+    } else if !any {
         errors.push(
             Diagnostic::error(Span::default(), "file with no instructions")
                 .with_help("a Dockerfile needs at least FROM and an image"),
@@ -66,6 +75,11 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
         return Err(failed(errors));
     }
     let Builder { meta_args, stages } = builder;
+    errors =
+        stage::wrong_sources(&stages).into_iter().take(ERRORS).map(|error| on_line(error, &source)).collect();
+    if !errors.is_empty() {
+        return Err(failed(errors));
+    }
     lint::stages(&source, &stages, &mut warnings);
     warnings.retain(|warning| {
         let skipped = |rule: &str| directives.check.skip.iter().any(|skip| skip.eq_ignore_ascii_case(rule));
@@ -84,7 +98,8 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
 /// # Errors
 /// What is wrong with it: no instruction, more than one, one that ONBUILD may not hold.
 pub fn parse_onbuild(name: &str, trigger: &str) -> Result<Instruction, Diagnostics> {
-    let (source, errors) = read_source(name, trigger.as_bytes())?;
+    // A trigger comes as text, so nothing in it can fail to be UTF-8.
+    let Text { source, errors, .. } = read_source(name, trigger.as_bytes())?;
     let source = Arc::new(source);
     if !errors.is_empty() {
         return Err(Diagnostics { source, list: errors });
@@ -117,9 +132,25 @@ fn on_line(mut error: Diagnostic, source: &Source) -> Diagnostic {
     error
 }
 
+/// What is not UTF-8 in a here-document's line that looks like a comment.
+fn in_heredoc(line: &LogicalLine, in_comments: &[Diagnostic]) -> Option<Diagnostic> {
+    let body = line.heredocs?;
+    let first = in_comments.partition_point(|found| found.span.start < body.start);
+    in_comments.get(first).filter(|found| found.span.end <= body.end).cloned()
+}
+
+/// A Dockerfile's text, and what of it is no UTF-8.
+struct Text {
+    source: Source,
+    errors: Vec<Diagnostic>,
+    /// The first finding in a line that looks like a comment, for each such line: errors if it turns out to be inside a
+    /// here-document.
+    in_comments: Vec<Diagnostic>,
+}
+
 /// The text as UTF-8. Comments may hold anything: what is not UTF-8 there becomes question marks, byte by byte, so that
 /// places stay; elsewhere it is an error.
-fn read_source(name: &str, text: &[u8]) -> Result<(Source, Vec<Diagnostic>), Diagnostics> {
+fn read_source(name: &str, text: &[u8]) -> Result<Text, Diagnostics> {
     if text.len() > FILE_BYTES {
         let message = format!("dockerfile greater than maximum allowed size of {FILE_BYTES}");
         let source = Arc::new(Source::new(name, ""));
@@ -127,6 +158,7 @@ fn read_source(name: &str, text: &[u8]) -> Result<(Source, Vec<Diagnostic>), Dia
     }
     let mut bytes = text.to_vec();
     let mut errors = Vec::new();
+    let mut in_comments = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let end = start + line.len();
@@ -136,8 +168,9 @@ fn read_source(name: &str, text: &[u8]) -> Result<(Source, Vec<Diagnostic>), Dia
             let bad = place + error.valid_up_to();
             let length = error.error_len().unwrap_or(line.len() - bad);
             bytes[start + bad..start + bad + length].fill(b'?');
-            if !comment && errors.len() < ERRORS {
-                errors.push(
+            let found = if comment { &mut in_comments } else { &mut errors };
+            if (comment && place == 0) || (!comment && found.len() < ERRORS) {
+                found.push(
                     Diagnostic::error(Span::new(start + bad, start + bad + length), "invalid UTF-8")
                         .with_help("save the file as UTF-8"),
                 );
@@ -149,18 +182,20 @@ fn read_source(name: &str, text: &[u8]) -> Result<(Source, Vec<Diagnostic>), Dia
     // All that was not UTF-8 is replaced, so nothing is lost here.
     let source = Source::new(name, String::from_utf8_lossy(&bytes));
     let errors = errors.into_iter().map(|error| on_line(error, &source)).collect();
-    Ok((source, errors))
+    Ok(Text { source, errors, in_comments })
 }
 
 type Read = (LogicalLine, Result<Parsed, Diagnostic>);
 
 /// The next instruction with its here-documents. An outer error is about the lines, an inner one about the instruction.
 fn read_instruction(lines: &mut Lines<'_>, escape: char) -> Result<Option<Read>, Diagnostic> {
-    let Some(line) = lines.logical()? else { return Ok(None) };
+    let Some(mut line) = lines.logical()? else { return Ok(None) };
     let mut heredocs = if can_contain_heredoc(&line) { openings(&line) } else { Vec::new() };
     let mut span = line.span;
     if let Some(end) = read_bodies(&mut heredocs, lines)? {
-        span.end = span.end.max(u32::try_from(end).unwrap_or(u32::MAX));
+        let body = Span::new(span.end as usize, end);
+        span = span.to(body);
+        line.heredocs = Some(body);
     }
     let parsed = parse_line(&line, &heredocs, span, escape);
     Ok(Some((line, parsed)))
@@ -177,6 +212,9 @@ impl Builder {
         match parsed {
             Parsed::From(from) => {
                 let index = self.stages.len();
+                if index == STAGES {
+                    return Err(Diagnostic::error(from.span, format!("more than {STAGES} stages")));
+                }
                 self.stages.push(Stage { index, from, instructions: Vec::new() });
             }
             Parsed::Instruction(instruction) => {

@@ -87,7 +87,11 @@ impl Pattern {
                 other => other,
             };
             if let Some(end) = found {
-                result.push_str(replacement);
+                if all {
+                    push_template(&mut result, replacement, &chars[place..end]);
+                } else {
+                    result.push_str(replacement);
+                }
                 if result.len() > EXPANSION_BYTES {
                     return Err(ExpandError::TooLarge(EXPANSION_BYTES));
                 }
@@ -108,6 +112,44 @@ impl Pattern {
         }
         Ok(result)
     }
+}
+
+/// A replacement as BuildKit's `//` puts it in: through Go's regular expressions, where `$0` is what was matched, `$$` a
+/// dollar, and other `$name`s are groups that a pattern never has. `/` takes the text as it is.
+fn push_template(result: &mut String, replacement: &str, matched: &[char]) {
+    let mut rest = replacement;
+    while let Some((before, after)) = rest.split_once('$') {
+        result.push_str(before);
+        let name_length =
+            |text: &str| text.find(|char: char| !char.is_alphanumeric() && char != '_').unwrap_or(text.len());
+        let (name, after_name) = match after.strip_prefix('{') {
+            Some(inside) => {
+                let (name, after_name) = inside.split_at(name_length(inside));
+                (name, after_name.strip_prefix('}'))
+            }
+            None => {
+                let (name, after_name) = after.split_at(name_length(after));
+                (name, Some(after_name))
+            }
+        };
+        match after_name {
+            _ if after.starts_with('$') => {
+                result.push('$');
+                rest = &after[1..];
+            }
+            Some(after_name) if !name.is_empty() => {
+                if name.bytes().all(|byte| byte == b'0') && name.len() == 1 {
+                    result.extend(matched);
+                }
+                rest = after_name;
+            }
+            _ => {
+                result.push('$');
+                rest = after;
+            }
+        }
+    }
+    result.push_str(rest);
 }
 
 /// For every place in the value, where the preferred match that starts there ends.

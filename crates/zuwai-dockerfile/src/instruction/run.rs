@@ -22,7 +22,7 @@ impl Reader<'_> {
             .all("mount")
             .map(|flag| MountFlag::read(&flag.value, flag.span))
             .collect::<Result<Vec<_>, _>>()?;
-        let network = match flags.text("network") {
+        let network = match flags.get("network").map(|flag| flag.value.clone()) {
             None => None,
             Some(value) => Some((
                 choice(
@@ -37,7 +37,7 @@ impl Reader<'_> {
                 flags.span("network").unwrap_or(value.span),
             )),
         };
-        let security = match flags.text("security") {
+        let security = match flags.get("security").map(|flag| flag.value.clone()) {
             None => None,
             Some(value) => Some((
                 choice(
@@ -51,6 +51,11 @@ impl Reader<'_> {
         let devices =
             flags.all("device").map(|flag| device(&flag.value, flag.span)).collect::<Result<Vec<_>, _>>()?;
         let command = self.command_line(self.parts.rest.clone())?;
+        if matches!(&command, CommandLine::Exec(words) if words.is_empty()) {
+            return Err(self
+                .rest_error("arguments are required")
+                .with_help("name the command inside the array"));
+        }
         Ok(RunInstruction { command, heredocs: self.heredocs.to_vec(), mounts, network, security, devices })
     }
 }

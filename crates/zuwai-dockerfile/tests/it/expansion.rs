@@ -18,6 +18,7 @@ fn variables() -> BTreeMap<String, String> {
         ("dollar", "$v"),
         ("ünicode", "grüße"),
         ("x_1", "under"),
+        ("groups", "$0-$$-$1z-${1}"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
@@ -131,6 +132,14 @@ fn words_expand_as_in_buildkit() {
         ("${v/nothing/x}", "value"),
         ("${v/a/$x_1}", "vunderlue"),
         ("${unset/a/b}", ""),
+        ("${v/l/\\/}", "va\\/ue"),
+        ("${v/l/\\}}", "va\\}ue"),
+        // Through Go's regular expressions: $0 is the match, other groups are empty.
+        ("${v//l/$groups}", "val-$--ue"),
+        ("${v/l/$groups}", "va$0-$$-$1z-${1}ue"),
+        ("${v//*/x}", "x"),
+        ("${v//x*/y}", "value"),
+        ("${empty//*/x}", "x"),
     ];
     let expander = Expander::new('\\');
     let variables = variables();
