@@ -19,12 +19,12 @@ pub fn context_directory(text: &str, sub_path: &str) -> Result<PathBuf, ProgramE
         return Err(ProgramError::NoContext);
     }
     let directory = match text.split_once("://") {
-        Some(("dir", path)) => path,
+        Some(("dir", path)) => directory_of_url(path),
         Some((scheme, _)) => return Err(ProgramError::NotSupported(format!("a context at {scheme}://"))),
         None if text.starts_with("git@") => {
             return Err(ProgramError::NotSupported("a context in a git repository".to_owned()));
         }
-        None => text,
+        None => PathBuf::from(text),
     };
     let leads_out = |component: Component<'_>| !matches!(component, Component::Normal(_) | Component::CurDir);
     // A leading slash means the context's own top, as kaniko joined it.
@@ -32,7 +32,7 @@ pub fn context_directory(text: &str, sub_path: &str) -> Result<PathBuf, ProgramE
     if below.components().any(leads_out) {
         return Err(ProgramError::SubPath(sub_path.to_owned()));
     }
-    let mut path = PathBuf::from(directory);
+    let mut path = directory;
     if !below.as_os_str().is_empty() {
         path.push(below);
     }
@@ -42,6 +42,14 @@ pub fn context_directory(text: &str, sub_path: &str) -> Result<PathBuf, ProgramE
         return Err(failed(std::io::ErrorKind::NotADirectory.into()));
     }
     Ok(absolute)
+}
+
+/// `dir://workspace`, with two slashes, is what tutorials write for `/workspace`; kaniko only looked at the path when something
+/// was copied from it.
+fn directory_of_url(path: &str) -> PathBuf {
+    let from_root = Path::new("/").join(path);
+    let given = PathBuf::from(path);
+    if !given.is_dir() && from_root.is_dir() { from_root } else { given }
 }
 
 /// A path as it is from the working directory of now, which building in place may move.
@@ -128,6 +136,7 @@ mod tests {
         for (text, sub_path, expected) in [
             (base.to_owned(), "", real.clone()),
             (format!("dir://{base}"), "", real.clone()),
+            (format!("dir:/{base}"), "", real.clone()),
             (format!("{base}/"), "sub", real.join("sub")),
             (base.to_owned(), "/sub/", real.join("sub")),
         ] {
