@@ -29,6 +29,8 @@ pub enum Base {
     Rich,
     /// Busybox with 40,000 small files in 400 directories.
     ManyFiles,
+    /// What a pod's namespaces hang on: a `/pause` that sleeps.
+    Pause,
 }
 
 /// All of them.
@@ -49,6 +51,7 @@ impl Base {
             Self::Odd => "odd",
             Self::Rich => "rich",
             Self::ManyFiles => "many-files",
+            Self::Pause => "pause",
         }
     }
 
@@ -94,6 +97,10 @@ impl Base {
                 layout::write(dir, &layers, config(json!({}), 3));
             }
             Self::Rich => layout::write(dir, &[tar(dir, "busybox.tar", busybox)], config(rich(), 1)),
+            Self::Pause => {
+                let layers = [tar(dir, "busybox.tar", busybox), tar(dir, "pause.tar", pause)];
+                layout::write(dir, &layers, config(json!({"Cmd": ["/pause"]}), 2));
+            }
             Self::ManyFiles => {
                 let layers = [tar(dir, "busybox.tar", busybox), tar(dir, "files.tar", many_files)];
                 layout::write(dir, &layers, config(json!({}), 2));
@@ -262,6 +269,10 @@ fn many_files<W: Write>(tar: &mut Writer<W>) {
             tar.file(&format!("files/{folder:03}/{number:02}"), &file, content.as_bytes());
         }
     }
+}
+
+fn pause<W: Write>(tar: &mut Writer<W>) {
+    tar.file("pause", &Attributes::mode(0o755), b"#!/bin/sh\nexec sleep 1000000\n");
 }
 
 fn rich() -> Value {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::base::Base;
 use crate::command::{Finished, must_run, program, run};
 use crate::registry::Registry;
 
@@ -61,7 +62,7 @@ impl Podman {
         let dir = crate::cache::short_directory().to_owned();
         std::fs::create_dir_all(dir.join("tmp")).unwrap();
         // runc because Debian's crun refuses a hybrid cgroup tree; limits because the default asks for more than a
-        // container on a build machine may have. The "pod" container of `kube play` is busybox asleep.
+        // container on a build machine may have.
         let configuration = format!(
             r#"
 [containers]
@@ -76,7 +77,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 tmp_dir = "{dir}/tmp"
 infra_image = "localhost/pause:latest"
-infra_command = "/bin/sleep 1000000"
+infra_command = "/pause"
 "#,
             dir = dir.display()
         );
@@ -102,6 +103,15 @@ infra_command = "/bin/sleep 1000000"
         command.env("CONTAINERS_REGISTRIES_CONF", self.dir.join("registries.conf"));
         command.env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
         command
+    }
+
+    /// Plays a file of Kubernetes objects; the pod's own container is of [`Base::Pause`].
+    pub fn play(&self, file: &Path) -> Finished {
+        static LOADED: OnceLock<()> = OnceLock::new();
+        LOADED.get_or_init(|| {
+            self.load(&format!("oci:{}:latest", Base::Pause.layout().display()), "localhost/pause:latest")
+        });
+        run(self.command().args(["play", "kube", "--network=host"]).arg(file))
     }
 
     /// Loads an archive that skopeo can read, or an `oci:` layout, as the image `name`.

@@ -43,7 +43,7 @@ fn play(yaml: &str, dir: &Path, container: &str) -> String {
     let podman = Podman::shared();
     let file: PathBuf = dir.join("play.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let played = run(podman.command().args(["play", "kube"]).arg(&file));
+    let played = podman.play(&file);
     assert_eq!(played.code, 0, "{}", played.all());
     let code = must_run(podman.command().args(["wait", container]));
     let log = run(podman.command().args(["logs", container])).all();
@@ -52,6 +52,13 @@ fn play(yaml: &str, dir: &Path, container: &str) -> String {
     assert_eq!((code.trim(), state.trim()), ("0", "exited"), "{log}");
     assert_eq!(stopped.code, 0, "{}", stopped.all());
     log
+}
+
+/// Without the colours that kaniko's default format has.
+fn plain(log: &str) -> String {
+    let mut parts = log.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
 fn assert_lines(log: &str, expected: &[&str]) {
@@ -89,7 +96,7 @@ fn hello_image_is_pushed_pulled_and_says_hello() {
                 "@sha256:",
             ],
         );
-        assert!(log.contains("INFO[00"), "{log}");
+        assert!(plain(&log).contains("INFO[00"), "{log}");
         let image = podman.pull(&registry, &name);
         assert_eq!(podman.run::<&str>(&[], &image, &[]).stdout, "hello\n");
     }
@@ -148,12 +155,12 @@ fn pod_with_a_volume_claim_completes() {
     }
     let (podman, registry, dir) = (Podman::shared(), registry(), scratch("pod"));
     podman.executor();
-    podman.load(&format!("oci:{}:latest", Base::Busybox.layout().display()), "localhost/pause:latest");
     let _ = run(podman.command().args(["volume", "rm", "-f", "dockerfile-claim"]));
     // Podman knows claims and makes a volume of one; of persistent volumes it knows nothing, so their folder is the claim's.
     let claim = dir.path().join("volume-claim.yaml");
     std::fs::write(&claim, lab("volume-claim.yaml")).unwrap();
-    must_run(podman.command().args(["play", "kube"]).arg(&claim));
+    let played = podman.play(&claim);
+    assert_eq!(played.code, 0, "{}", played.all());
     let folder = must_run(podman.command().args([
         "volume",
         "inspect",
@@ -181,7 +188,6 @@ fn persistent_volume_as_a_host_path_completes() {
     }
     let (podman, registry, dir) = (Podman::shared(), registry(), scratch("volume"));
     podman.executor();
-    podman.load(&format!("oci:{}:latest", Base::Busybox.layout().display()), "localhost/pause:latest");
     hello(dir.path(), &registry);
     // What a cluster does with volume.yaml and the claim: the pod gets the volume's folder.
     let volume = lab("volume.yaml");
@@ -210,7 +216,6 @@ fn pod_with_an_init_container_shares_its_volume() {
     let (podman, registry, dir) = (Podman::shared(), registry(), scratch("init"));
     podman.executor();
     let busybox = format!("oci:{}:latest", Base::Busybox.layout().display());
-    podman.load(&busybox, "localhost/pause:latest");
     podman.load(&busybox, "localhost/busybox:test");
     Base::Busybox.push(&registry);
     let log = play(
@@ -231,7 +236,6 @@ fn pod_with_credentials_in_a_config_map_pushes() {
     let (podman, plain, dir) = (Podman::shared(), registry(), scratch("config-map"));
     let guarded = RegistryOptions::plain().basic().start();
     podman.executor();
-    podman.load(&format!("oci:{}:latest", Base::Busybox.layout().display()), "localhost/pause:latest");
     hello(dir.path(), &plain);
     let config = guarded.docker_config(USER, PASSWORD);
     let config = std::fs::read_to_string(config.path().join("config.json")).unwrap();
