@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn owners_are_resolved_as_buildkit_does() {
-        let accounts = Accounts::parse(b"root:x:0:0::/root:\napp:x:1000:1001::/:\n", b"root:x:0:\nextra:x:2000:app\n");
+        let accounts =
+            Accounts::parse(b"root:x:0:0::/root:\napp:x:1000:1001::/:\n", b"root:x:0:\nextra:x:2000:app\n");
         for (spec, uid, gid, unknown) in [
             ("app", 1000, 1001, 0),
             ("1000", 1000, 1000, 0),

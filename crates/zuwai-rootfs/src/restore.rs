@@ -20,7 +20,8 @@ pub fn restore(parked: &Root, root: &Root) -> Result<(), RootfsError> {
     let mut names = Names::default();
     let mut waiting = vec![ImagePath::root()];
     while let Some(directory) = waiting.pop() {
-        let from = walk::open(parked, &directory).map_err(RootfsError::host("open directory", parked.host_path()))?;
+        let from = walk::open(parked, &directory)
+            .map_err(RootfsError::host("open directory", parked.host_path()))?;
         let to = walk::open(root, &directory).map_err(RootfsError::io("open directory", &directory))?;
         names.read(from.as_fd()).map_err(RootfsError::host("read directory", parked.host_path()))?;
         let times = Metadata::of(&from).map_err(RootfsError::io("look at", &directory))?.mtime;

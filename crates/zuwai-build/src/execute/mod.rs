@@ -186,7 +186,7 @@ impl<'a> Executor<'a> {
                 Base::Stage(below) if self.plan.is_last_use(*below, position) => Some(*below),
                 _ => None,
             };
-            let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last > position);
+            let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last >= position);
             if !self.trees.take_over(position, below)? {
                 let tree = self.trees.open(position, in_use)?;
                 let seen =
