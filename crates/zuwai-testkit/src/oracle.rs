@@ -67,12 +67,12 @@ impl Oracle {
     }
 
     fn start() -> Self {
-        let root = kept("oracle-root", |root| {
+        let root = kept("oracle-root-2", |root| {
             must_run(
                 program("mmdebstrap")
                     .args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\""])
                     .args([
-                        "--include=docker.io,docker-cli,docker-buildx,ca-certificates,iptables",
+                        "--include=docker.io,docker-cli,docker-buildx,ca-certificates,iptables,xz-utils",
                         "testing",
                     ])
                     .arg(root),

@@ -53,6 +53,17 @@ fn hard_links_to_files_of_lower_layers_stay_links() {
     assert!(tree.get(b"h/1").is_none());
 }
 
+#[test]
+fn link_to_a_file_of_the_base_is_a_link() {
+    if !ready() {
+        return;
+    }
+    let tree = build("FROM REGISTRY/busybox\nRUN ln /etc/passwd /passwd2 && ln /bin/busybox /last\n");
+    let groups = tree.link_groups();
+    assert_eq!(groups.get(&b"passwd2"[..]), Some(&&b"etc/passwd"[..]));
+    assert_eq!(groups.get(&b"last"[..]), groups.get(&b"bin/sh"[..]));
+}
+
 /// A base's links stay whole when a command changes the file that they are.
 #[test]
 fn mode_of_a_file_with_many_names_changes_under_all_of_them() {
