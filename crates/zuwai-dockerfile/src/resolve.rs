@@ -1,17 +1,16 @@
 //! Which words of an instruction take variables: the instruction with its values in place.
 
-use crate::ast::{
-    ArgDeclaration, ArgInstruction, Instruction, InstructionKind, KeyValue, Transfer, TransferSource, Word,
-};
+use crate::ast::{Instruction, InstructionKind, KeyValue, Transfer, TransferSource, Word};
 use crate::diagnostic::Diagnostic;
 use crate::error::ExpandError;
 use crate::expand::{Expander, Lookup};
 use crate::heredoc::Heredoc;
 
 impl Instruction {
-    /// The same instruction with quotes removed and variables replaced in every word where BuildKit does so: ADD, ARG,
+    /// The same instruction with quotes removed and variables replaced in every word where BuildKit does so: ADD,
     /// COPY (not `--from`), ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR and here-documents of COPY and ADD.
-    /// CMD, ENTRYPOINT, HEALTHCHECK, MAINTAINER, ONBUILD, RUN and SHELL stay as they are; RUN's mounts are made
+    /// ARG stays as it is: its names take no variables, a default counts only where no value is given from outside, and
+    /// sees the arguments before it in the same line. CMD, ENTRYPOINT, HEALTHCHECK, MAINTAINER, ONBUILD, RUN and SHELL stay as they are; RUN's mounts are made
     /// by [`crate::mount::MountFlag::resolve`].
     ///
     /// All words of one instruction see the same values: `ENV a=1 b=$a` uses the `a` from before the line.
@@ -29,7 +28,6 @@ impl Instruction {
                 copy.transfer = scope.transfer(&copy.transfer)?;
                 InstructionKind::Copy(copy)
             }
-            InstructionKind::Arg(arg) => InstructionKind::Arg(scope.arg(arg)?),
             InstructionKind::Env(pairs) => InstructionKind::Env(scope.pairs(pairs)?),
             InstructionKind::Label(pairs) => InstructionKind::Label(scope.pairs(pairs)?),
             InstructionKind::Expose(ports) => {
@@ -44,7 +42,8 @@ impl Instruction {
             InstructionKind::Stopsignal(word) => InstructionKind::Stopsignal(scope.word(word)?),
             InstructionKind::User(word) => InstructionKind::User(scope.word(word)?),
             InstructionKind::Workdir(word) => InstructionKind::Workdir(scope.word(word)?),
-            InstructionKind::Cmd(_)
+            InstructionKind::Arg(_)
+            | InstructionKind::Cmd(_)
             | InstructionKind::Entrypoint(_)
             | InstructionKind::Healthcheck(_)
             | InstructionKind::Maintainer(_)
@@ -91,13 +90,6 @@ impl Resolver<'_> {
                 })
             })
             .collect()
-    }
-
-    fn arg(&self, arg: &ArgInstruction) -> Result<ArgInstruction, Diagnostic> {
-        let args = arg.args.iter().map(|one| {
-            Ok(ArgDeclaration { key: self.word(&one.key)?, default: self.optional(one.default.as_ref())? })
-        });
-        Ok(ArgInstruction { args: args.collect::<Result<_, Diagnostic>>()? })
     }
 
     fn transfer(&self, transfer: &Transfer) -> Result<Transfer, Diagnostic> {

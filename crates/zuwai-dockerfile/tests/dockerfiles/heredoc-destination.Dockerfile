@@ -1,0 +1,5 @@
+FROM a
+COPY a <<EOF
+x
+EOF
+RUN b

@@ -1,0 +1,8 @@
+FROM a
+RUN <<A <<B
+a
+A
+b
+B
+ENV x=<<EOF
+CMD cat <<EOF

@@ -1,0 +1,7 @@
+FROM a
+CMD [ \
+  "one", \
+  # why
+  "two \
+ three" \
+]

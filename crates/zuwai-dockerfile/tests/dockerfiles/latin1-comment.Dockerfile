@@ -1,0 +1,5 @@
+# café
+FROM a
+RUN b \
+  # déjà vu
+  c

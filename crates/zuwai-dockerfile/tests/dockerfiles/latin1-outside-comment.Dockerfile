@@ -1,0 +1,5 @@
+FROM a
+RUN café
+COPY <<E /x
+# café
+E

@@ -1,0 +1,7 @@
+  FROM   a  
+	RUN	x	
+ RUN  two   words  
+
+   
+	
+EXPOSE  1   2

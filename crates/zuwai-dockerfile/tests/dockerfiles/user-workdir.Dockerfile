@@ -1,0 +1,11 @@
+FROM a
+USER root
+USER 1000:1000
+USER $USER:${GROUP:-users}
+WORKDIR /a
+WORKDIR b c
+WORKDIR "/with space"
+WORKDIR $HOME/x
+STOPSIGNAL 9
+STOPSIGNAL $SIG
+MAINTAINER Somebody <some@body.example>
