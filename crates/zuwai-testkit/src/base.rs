@@ -117,12 +117,26 @@ impl Base {
     }
 }
 
-/// Pushes every base whose needs this machine has.
+/// Pushes every base whose needs this machine has, and busybox in the other forms that registries have images in:
+/// `busybox-docker` (Docker's schema 2), `busybox-zstd` (layers compressed with zstd), `busybox-index` (an index of two
+/// platforms, of which only this machine's can be had).
 pub fn push_all(registry: &Registry) {
     std::thread::scope(|scope| {
         for base in ALL.into_iter().filter(|base| available(*base)) {
             scope.spawn(move || base.push(registry));
         }
+        scope.spawn(|| {
+            let source = format!("oci:{}:latest", Base::Busybox.layout().display());
+            registry.push_with(&["--format=v2s2"], &source, "busybox-docker:latest");
+            let dir = crate::cache::scratch("zstd");
+            let zstd = format!("dir:{}", dir.path().join("image").display());
+            let compressed =
+                ["copy", "--quiet", "--dest-compress", "--dest-compress-format=zstd", &source, &zstd];
+            must("skopeo", compressed);
+            registry.push(&zstd, "busybox-zstd:latest");
+            registry.push(&source, "busybox-index:one");
+            registry.push_index("busybox-index", "one", "latest");
+        });
     });
 }
 

@@ -1,8 +1,8 @@
 //! What tests keep between runs, and the folder that a run has for itself.
 //!
 //! Kept: the oracle's root, base images. They are made once, by whichever test process comes first, in
-//! `ZUWAI_TEST_CACHE`, else `XDG_CACHE_HOME/zuwai-test`, else `/var/tmp/zuwai-test-cache`. Removing the folder is always safe
-//! while no test runs.
+//! `ZUWAI_TEST_CACHE`, else `XDG_CACHE_HOME/zuwai-test`, else `/var/tmp/zuwai-test-cache` (with the user's number for another
+//! user than root). Removing the folder is always safe while no test runs.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -18,15 +18,15 @@ use tempfile::TempDir;
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
-        let dir = std::env::var_os("ZUWAI_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-            std::env::var_os("XDG_CACHE_HOME").map_or_else(
-                || PathBuf::from("/var/tmp/zuwai-test-cache"),
-                |home| Path::new(&home).join("zuwai-test"),
-            )
-        });
+        let me = std::fs::metadata("/proc/self").unwrap().uid();
+        let xdg = || std::env::var_os("XDG_CACHE_HOME").map(|home| Path::new(&home).join("zuwai-test"));
+        let suffix = if me == 0 { String::new() } else { format!("-{me}") };
+        let dir = std::env::var_os("ZUWAI_TEST_CACHE")
+            .map(PathBuf::from)
+            .or_else(xdg)
+            .unwrap_or_else(|| PathBuf::from(format!("/var/tmp/zuwai-test-cache{suffix}")));
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).unwrap();
-        let (owner, me) =
-            (std::fs::metadata(&dir).unwrap().uid(), std::fs::metadata("/proc/self").unwrap().uid());
+        let owner = std::fs::metadata(&dir).unwrap().uid();
         assert!(owner == me, "{} belongs to user {owner}, not to {me}: set ZUWAI_TEST_CACHE", dir.display());
         dir
     })

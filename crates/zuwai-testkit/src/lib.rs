@@ -7,7 +7,18 @@
 //! This crate is for tests only: a part that cannot be had panics with what is missing. A test asks [`need::needs`] first, which
 //! says on the terminal why a test is skipped, or fails it where `ZUWAI_TEST_REQUIRE_ALL=1` says that nothing may be skipped.
 //!
-//! Reading order: [`need`], [`command`], [`server`], [`certificates`], [`registry`], [`token`].
+//! The tests that use it, in `tests/`:
+//! - `differential`: every Dockerfile of `cases/` equals BuildKit's image, on this machine and in containers
+//!   (`ZUWAI_CASE=copy,env` takes the cases with these words in their names);
+//! - `beyond_buildkit`: where they differ on purpose;
+//! - `containers`, `labs`: the executor image in Docker's, Kubernetes' and podman's environments, and as tutorials use it;
+//! - `registries`, `oracle`, `environments`: the parts themselves are what they say.
+//!
+//! `ZUWAI_BIN` names another binary to test than the one cargo built. What is slow to make (base images, the oracle's root) is
+//! kept between runs, see [`cache`].
+//!
+//! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`token`], [`registry`]; [`archive`],
+//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`]; [`case`], [`zuwai`].
 
 // Tests stop at the first thing that is not as it should be; their files are their own and small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]

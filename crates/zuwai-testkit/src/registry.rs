@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::certificates::Certificates;
-use crate::command::must;
+use crate::command::{must, must_run, program};
 use crate::server::Server;
 use crate::token::TokenServer;
 
@@ -196,13 +196,70 @@ impl Registry {
     /// # Panics
     /// If skopeo fails.
     pub fn push(&self, source: &str, name: &str) {
+        self.push_with(&[], source, name);
+    }
+
+    /// As [`Registry::push`], with further flags of `skopeo copy`.
+    ///
+    /// # Panics
+    /// If skopeo fails.
+    pub fn push_with(&self, flags: &[&str], source: &str, name: &str) {
         let mut arguments =
             vec!["copy".to_owned(), "--quiet".to_owned(), "--dest-tls-verify=false".to_owned()];
         if self.token.is_some() || self.has_basic() {
             arguments.push(format!("--dest-creds={USER}:{PASSWORD}"));
         }
+        arguments.extend(flags.iter().map(ToString::to_string));
         arguments.extend([source.to_owned(), format!("docker://{}", self.reference(name))]);
         must("skopeo", &arguments);
+    }
+
+    /// Makes `repository:tag` an index of two platforms, in which this machine's is the image `repository:image`. The other's
+    /// comes first.
+    ///
+    /// # Panics
+    /// If the registry refuses it.
+    pub fn push_index(&self, repository: &str, image: &str, tag: &str) {
+        let url = |reference: &str| format!("{}/v2/{repository}/manifests/{reference}", self.url());
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let dir = crate::cache::scratch("index");
+        let file = dir.path().join("manifest");
+        let accept = format!("Accept: {media_type}");
+        must_run(program("curl").args(["-sf", "-H", &accept, &url(image), "-o"]).arg(&file));
+        let size = std::fs::metadata(&file).unwrap().len();
+        let digest = must_run(program("sha256sum").arg(&file));
+        let digest = format!("sha256:{}", &digest[..64]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let other = text.replacen('{', "{\"annotations\":{\"of\":\"another machine\"},", 1);
+        let put = |content: &str, media_type: &str, reference: &str| {
+            std::fs::write(&file, content).unwrap();
+            let header = format!("Content-Type: {media_type}");
+            let data = format!("@{}", file.display());
+            must_run(program("curl").args([
+                "-sf",
+                "-X",
+                "PUT",
+                "-H",
+                &header,
+                "--data-binary",
+                &data,
+                &url(reference),
+            ]));
+        };
+        put(&other, media_type, "other");
+        let other_digest = must_run(program("sha256sum").arg(&file));
+        let entry = |digest: &str, size: u64, architecture: &str| {
+            serde_json::json!({"mediaType": media_type, "digest": digest, "size": size,
+                "platform": {"architecture": architecture, "os": "linux"}})
+        };
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [
+                entry(&format!("sha256:{}", &other_digest[..64]), other.len() as u64, "s390x"),
+                entry(&digest, size, crate::base::architecture()),
+            ],
+        });
+        put(&index.to_string(), "application/vnd.oci.image.index.v1+json", tag);
     }
 
     /// Fetches the image `name` as it is, byte by byte, into a folder in skopeo's `dir:` format.
