@@ -6,10 +6,11 @@ use zuwai_context::ContextError;
 use zuwai_dockerfile::Diagnostics;
 use zuwai_layer::error::LayerError;
 use zuwai_oci::error::{FormatError, OciError};
-use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::error::RootfsError;
 use zuwai_rootfs::run_error::RunError;
+
+use crate::plan::ImageKey;
 
 /// Why a build stopped.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +63,10 @@ pub enum BuildError {
         source: Box<StepError>,
     },
     /// An image cannot be had for a stage or a COPY.
-    #[error("cannot get image {reference} for {platform}")]
+    #[error("cannot get image {} for {}", image.reference, image.platform)]
     Image {
-        /// The image.
-        reference: Reference,
-        /// The platform.
-        platform: Platform,
+        /// The image and the platform.
+        image: Box<ImageKey>,
         /// Why.
         #[source]
         source: Box<OciError>,
@@ -98,7 +97,7 @@ pub enum BuildError {
     #[error("failed to push to destination {reference}")]
     Push {
         /// The destination.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Why.
         #[source]
         source: Box<OciError>,

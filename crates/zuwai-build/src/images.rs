@@ -47,8 +47,7 @@ impl<'a> RegistryImages<'a> {
         for ((_, image), request) in open.into_iter().zip(requests) {
             let answer = self.runtime.block_on(request).map_err(|error| BuildError::Runtime(error.into()))?;
             let resolved = answer.map_err(|source| BuildError::Image {
-                reference: image.reference.clone(),
-                platform: image.platform.clone(),
+                image: Box::new(image.clone()),
                 source: Box::new(source),
             })?;
             self.lock().insert(image.clone(), Arc::new(resolved));

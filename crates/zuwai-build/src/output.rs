@@ -45,9 +45,10 @@ pub fn write(
     }
     for reference in &outputs.push {
         tracing::info!("Pushing image to {}", reference.familiar());
-        runtime
-            .block_on(registry.push(image, store, reference))
-            .map_err(|source| BuildError::Push { reference: reference.clone(), source: Box::new(source) })?;
+        runtime.block_on(registry.push(image, store, reference)).map_err(|source| BuildError::Push {
+            reference: Box::new(reference.clone()),
+            source: Box::new(source),
+        })?;
         tracing::info!("Pushed {}@{}", reference.name(), image.digest());
     }
     let digest = image.digest();

@@ -136,11 +136,11 @@ impl<'a> Executor<'a> {
                 tracing::info!("Resolved base name {} to {name}", stage.base_name);
             }
             for step in &stage.steps {
-                if let Action::Copy(copy) = &step.action {
-                    if let Tree::Stage(position) = copy.from {
-                        let number = self.plan.stages[position].number;
-                        read.entry(number).or_default().extend(copy.sources.iter().map(String::as_str));
-                    }
+                if let Action::Copy(copy) = &step.action
+                    && let Tree::Stage(position) = copy.from
+                {
+                    let number = self.plan.stages[position].number;
+                    read.entry(number).or_default().extend(copy.sources.iter().map(String::as_str));
                 }
             }
         }
@@ -209,10 +209,8 @@ impl<'a> Executor<'a> {
 
     /// The layer that a step makes.
     fn layer(&mut self, position: usize, step: &Step) -> Result<StageLayer, StepError> {
-        if let Action::Copy(copy) = &step.action {
-            if let Tree::Image(image) = &copy.from {
-                self.open_image(image).map_err(|error| StepError::Build(Box::new(error)))?;
-            }
+        if let Some(Tree::Image(image)) = step.action.tree() {
+            self.open_image(image).map_err(|error| StepError::Build(Box::new(error)))?;
         }
         let changes = match &step.action {
             Action::Run(action) => {

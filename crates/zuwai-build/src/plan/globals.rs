@@ -32,7 +32,10 @@ pub fn globals(
             globals.insert(format!("{prefix}{name}"), value);
         }
     }
-    globals.insert("TARGETSTAGE".to_owned(), target.unwrap_or("default").to_owned());
+    // As typed with --target, else the last stage's name.
+    let last =
+        dockerfile.stages.last().and_then(|stage| stage.from.name.as_ref()).map(|name| name.text.as_str());
+    globals.insert("TARGETSTAGE".to_owned(), target.or(last).unwrap_or("default").to_owned());
     for (name, value) in &mut globals {
         if let Some(given) = build_args.get(name) {
             value.clone_from(given);

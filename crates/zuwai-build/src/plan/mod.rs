@@ -3,7 +3,8 @@
 //! Nothing is run, read from disk or fetched here; [`crate::execute`] does what the plan says. Stages that the target
 //! does not need are not in it.
 //!
-//! - [`scope`]: variables
+//! In reading order:
+//! - [`scope`]: which value a variable has where
 //! - [`globals`]: arguments that exist before the first FROM
 //! - [`history`]: the rows of an image's history
 //! - [`stage`]: one stage's instructions become steps and a configuration
@@ -82,7 +83,7 @@ pub enum Base {
     /// Nothing.
     Scratch,
     /// An image.
-    Image(ImageKey),
+    Image(Box<ImageKey>),
     /// The stage at this position of the plan.
     Stage(usize),
 }
@@ -173,7 +174,7 @@ pub enum Tree {
     /// The stage at this position of the plan.
     Stage(usize),
     /// An image.
-    Image(ImageKey),
+    Image(Box<ImageKey>),
 }
 
 /// `WORKDIR`.

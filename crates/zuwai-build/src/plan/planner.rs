@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use zuwai_dockerfile::ast::CopyInstruction;
 use zuwai_dockerfile::{Diagnostic, Dockerfile, Expander, InstructionKind, Word};
 use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
@@ -76,14 +77,16 @@ pub fn images_to_expect(
         match from.base {
             FromBase::Scratch => {}
             FromBase::Stage(number) => open.push(number),
-            FromBase::Image(image) => expected.push((from.name, image)),
+            FromBase::Image(image) => expected.push((from.name, *image)),
         }
         for instruction in &dockerfile.stages[number].instructions {
             let InstructionKind::Copy(copy) = &instruction.kind else { continue };
             let Some(from) = &copy.from else { continue };
-            match resolve_copy_source(dockerfile, from, &inputs.platform)? {
+            let source = resolve_copy_source(dockerfile, from, number, &inputs.platform)
+                .map_err(|diagnostic| diagnostic.in_source(&dockerfile.source))?;
+            match source {
                 CopySource::Stage(number) => open.push(number),
-                CopySource::Image(image) => expected.push((from.text.clone(), image)),
+                CopySource::Image(image) => expected.push((from.text.clone(), *image)),
             }
         }
     }
@@ -118,7 +121,7 @@ struct From {
 enum FromBase {
     Scratch,
     Stage(usize),
-    Image(ImageKey),
+    Image(Box<ImageKey>),
 }
 
 fn resolve_from(
@@ -163,56 +166,30 @@ fn resolve_from(
         let reference = Reference::parse(&name).map_err(|error| {
             wrong(Diagnostic::error(from.image.span, format!("failed to parse stage name {name:?}: {error}")))
         })?;
-        FromBase::Image(ImageKey { reference, platform: platform.clone() })
+        FromBase::Image(Box::new(ImageKey { reference, platform: platform.clone() }))
     };
     Ok(From { name, base, platform })
 }
 
 enum CopySource {
     Stage(usize),
-    Image(ImageKey),
+    Image(Box<ImageKey>),
 }
 
-/// What `--from` means: a stage by number or by name, else an image.
+/// What `--from` means in a stage: an earlier stage by name or number, else an image.
 fn resolve_copy_source(
     dockerfile: &Dockerfile,
     from: &Word,
+    user: usize,
     platform: &Platform,
-) -> Result<CopySource, BuildError> {
-    let wrong = |diagnostic: Diagnostic| BuildError::from(diagnostic.in_source(&dockerfile.source));
-    if from.text.contains('$') {
-        return Err(wrong(
-            Diagnostic::error(
-                from.span,
-                format!("'{}' is not a stage: variables are not expanded in --from", from.text),
-            )
-            .with_help("define a new stage FROM the variable, and copy from that stage's name"),
-        ));
-    }
-    if let Some(stage) = dockerfile.stage(&from.text) {
+) -> Result<CopySource, Diagnostic> {
+    if let Some(stage) = dockerfile.copy_source(from, user)? {
         return Ok(CopySource::Stage(stage.index));
     }
-    if let Ok(number) = from.text.parse::<usize>() {
-        return Err(wrong(
-            Diagnostic::error(from.span, format!("invalid stage index {number}"))
-                .with_help(format!("there are {} stages, numbered from 0", dockerfile.stages.len())),
-        ));
-    }
     let reference = Reference::parse(&from.text).map_err(|error| {
-        wrong(Diagnostic::error(
-            from.span,
-            format!("{:?} is neither a stage nor an image: {error}", from.text),
-        ))
+        Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text))
     })?;
-    Ok(CopySource::Image(ImageKey { reference, platform: platform.clone() }))
-}
-
-/// Where a stage of the Dockerfile is in the plan.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// Being planned: a stage that leads back here depends on itself.
-    Open,
-    At(usize),
+    Ok(CopySource::Image(Box::new(ImageKey { reference, platform: platform.clone() })))
 }
 
 struct Planner<'a> {
@@ -221,24 +198,16 @@ struct Planner<'a> {
     images: &'a dyn Images,
     globals: Globals,
     stages: Vec<StagePlan>,
-    places: BTreeMap<usize, Place>,
+    /// Where stages of the Dockerfile are in the plan. A stage leads to earlier ones only, so none leads back to itself.
+    places: BTreeMap<usize, usize>,
 }
 
 impl Planner<'_> {
     /// Plans a stage after everything it needs, and gives its position.
     fn stage(&mut self, number: usize) -> Result<usize, BuildError> {
-        match self.places.get(&number) {
-            Some(Place::At(position)) => return Ok(*position),
-            Some(Place::Open) => {
-                let from = &self.dockerfile.stages[number].from;
-                let name = from.name.as_ref().map_or_else(|| number.to_string(), |name| name.text.clone());
-                let diagnostic =
-                    Diagnostic::error(from.span, format!("circular dependency detected on stage: {name}"));
-                return Err(diagnostic.in_source(&self.dockerfile.source).into());
-            }
-            None => {}
+        if let Some(position) = self.places.get(&number) {
+            return Ok(*position);
         }
-        self.places.insert(number, Place::Open);
         let from = resolve_from(self.dockerfile, number, &self.globals, self.inputs)?;
         let (base, platform, mut builder) = match from.base {
             FromBase::Scratch => {
@@ -262,17 +231,18 @@ impl Planner<'_> {
         let written =
             stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
+        let expander = Expander::new(self.dockerfile.directives.escape);
         for (instruction, source, is_trigger) in all {
-            let escape = if is_trigger { '\\' } else { self.dockerfile.directives.escape };
             let tree = match &instruction.kind {
-                InstructionKind::Copy(copy) if copy.from.is_some() => {
-                    let from = copy.from.as_ref().unwrap_or(&copy.transfer.destination);
-                    Some(match resolve_copy_source(self.dockerfile, from, &self.inputs.platform)? {
+                InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => {
+                    let source = resolve_copy_source(self.dockerfile, from, number, &self.inputs.platform)
+                        .map_err(|diagnostic| diagnostic.in_source(source))?;
+                    match source {
                         CopySource::Stage(number) => Tree::Stage(self.stage(number)?),
                         CopySource::Image(image) => Tree::Image(image),
-                    })
+                    }
                 }
-                _ => None,
+                _ => Tree::Context,
             };
             let context = super::stage::Context {
                 globals: &self.globals,
@@ -281,17 +251,11 @@ impl Planner<'_> {
                 created: &self.inputs.created,
             };
             builder
-                .instruction(
-                    instruction,
-                    &Expander::new(escape),
-                    &context,
-                    tree.unwrap_or(Tree::Context),
-                    !is_trigger,
-                )
+                .instruction(instruction, &expander, &context, tree, !is_trigger)
                 .map_err(|diagnostic| BuildError::from(diagnostic.in_source(source)))?;
         }
         let position = self.stages.len();
-        self.places.insert(number, Place::At(position));
+        self.places.insert(number, position);
         let (steps, config, scope) = builder.finish();
         self.stages.push(StagePlan {
             number,

@@ -7,6 +7,7 @@ use zuwai_dockerfile::ast::{
     AddInstruction, ArgInstruction, CommandLine, CopyInstruction, HealthcheckInstruction, NetworkMode,
     RunInstruction, RunScript, SecurityMode, Transfer, TransferSource,
 };
+use zuwai_dockerfile::predefined;
 use zuwai_dockerfile::{
     Diagnostic, ExpandError, Expander, Instruction, InstructionKind, Lookup, Source, Span, Word,
 };
@@ -22,8 +23,6 @@ use crate::error::BuildError;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The shell of RUN, CMD and ENTRYPOINT where SHELL sets no other.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
-/// Arguments that are for the builder, not for the environment of RUN.
-const BUILDER_ARGS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
 /// What all stages of a Dockerfile share.
 #[derive(Debug, Clone, Copy)]
@@ -203,7 +202,8 @@ impl StageBuilder {
             let expand = |word: &Word, scope: &Scope| {
                 expander.word(&word.text, scope).map_err(|error| expansion_error(word.span, &error))
             };
-            let name = expand(&declaration.key, &self.scope)?;
+            // Names are never expanded.
+            let name = declaration.key.text.clone();
             let value = match (context.build_args.get(&name), &declaration.default) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(default)) => Some(expand(default, &self.scope)?),
@@ -213,7 +213,7 @@ impl StageBuilder {
             if let Some(value) = &value {
                 row.push_str(&format!("={value}"));
             }
-            if BUILDER_ARGS.contains(&name.as_str()) {
+            if predefined::is_builder_arg(&name) {
                 continue;
             }
             self.scope.declare_arg(&name, value);
@@ -363,7 +363,7 @@ impl StageBuilder {
         let row = history::run(&self.scope.history_args(), &argv);
         let mut env: BTreeMap<String, String> = context.proxy_env.iter().cloned().collect();
         for (name, value) in context.build_args {
-            if zuwai_dockerfile::predefined::is_proxy_arg(name) {
+            if predefined::is_proxy_arg(name) {
                 env.insert(name.clone(), value.clone());
             }
         }
@@ -400,10 +400,10 @@ impl StageBuilder {
             }
         }
         for source in &add.transfer.sources {
-            if let TransferSource::Path(path) = source {
-                if is_remote(&path.text) {
-                    return Err(not_supported(path.span, "ADD of a URL or git repository"));
-                }
+            if let TransferSource::Path(path) = source
+                && is_remote(&path.text)
+            {
+                return Err(not_supported(path.span, "ADD of a URL or git repository"));
             }
         }
         self.transfer("ADD", &add.transfer, Tree::Context, span)
