@@ -78,7 +78,7 @@ fn three_stages_with_apt_build_push_run_and_equal_buildkit() {
 
         let image = podman.pull(&registry, &name);
         let ran = podman.run::<&str>(&[], &image, &[]);
-        assert_eq!(ran.stdout, "hello from worker: alpha beta \n", "{environment:?}: {}", ran.all());
+        assert_eq!(ran.stdout, "hello from worker: alpha beta\n", "{environment:?}: {}", ran.all());
 
         let dir = scratch("fetched");
         registry.fetch(&name, dir.path());
