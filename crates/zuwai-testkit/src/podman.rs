@@ -8,7 +8,7 @@ use crate::base::Base;
 use crate::command::{Finished, must_run, program, run};
 use crate::registry::Registry;
 
-/// An environment of TESTING's kind: what a container may do in it.
+/// An environment: what a container may do in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// Docker's default, and containerd's RuntimeDefault: Docker's capabilities, its seccomp profile; no namespaces.
