@@ -8,7 +8,8 @@
 //! - [`globals`]: arguments that exist before the first FROM
 //! - [`history`]: the rows of an image's history
 //! - [`stage`]: one stage's instructions become steps and a configuration
-//! - [`ports`]: what EXPOSE takes
+//! - [`ports`], [`signals`]: what EXPOSE and STOPSIGNAL take
+//! - `transfer`: COPY and ADD
 //! - [`planner`]: which stages are needed, in which order
 
 pub mod globals;
@@ -16,7 +17,9 @@ pub mod history;
 pub mod planner;
 pub mod ports;
 pub mod scope;
+pub mod signals;
 pub mod stage;
+mod transfer;
 
 use zuwai_dockerfile::Span;
 use zuwai_layer::ImagePath;

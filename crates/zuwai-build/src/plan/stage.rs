@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zuwai_dockerfile::ast::{
-    AddInstruction, ArgInstruction, CommandLine, CopyInstruction, HealthcheckInstruction, NetworkMode,
-    RunInstruction, RunScript, SecurityMode, Transfer, TransferSource,
+    ArgInstruction, CommandLine, HealthcheckInstruction, NetworkMode, RunInstruction, RunScript, SecurityMode,
 };
 use zuwai_dockerfile::predefined;
 use zuwai_dockerfile::{
@@ -16,7 +15,7 @@ use zuwai_oci::config::{Created, Empty, Healthcheck, History, ImageConfig};
 
 use super::globals::Globals;
 use super::scope::{Scope, set_image_env, split_variable};
-use super::{Action, CopyAction, RunAction, Step, Tree, WorkdirAction, history};
+use super::{Action, RunAction, Step, Tree, WorkdirAction, history, ports, signals};
 use crate::error::BuildError;
 
 /// The PATH of an image whose configuration has none, as BuildKit sets it.
@@ -49,7 +48,7 @@ pub fn expansion_error(span: Span, error: &ExpandError) -> Diagnostic {
 }
 
 /// A feature that is understood and not done yet.
-fn not_supported(span: Span, what: impl std::fmt::Display) -> Diagnostic {
+pub(super) fn not_supported(span: Span, what: impl std::fmt::Display) -> Diagnostic {
     Diagnostic::error(span, format!("{what} is not supported yet"))
 }
 
@@ -166,7 +165,7 @@ impl StageBuilder {
                 (Some(row), Action::Config)
             }
             InstructionKind::Stopsignal(signal) => {
-                check_signal(signal)?;
+                signals::check(signal)?;
                 self.config.config.stop_signal.clone_from(&signal.text);
                 (Some(format!("STOPSIGNAL {}", signal.text)), Action::Config)
             }
@@ -260,9 +259,7 @@ impl StageBuilder {
     fn expose(&mut self, ports: &[Word]) -> Result<String, Diagnostic> {
         let mut shown = Vec::new();
         for word in ports {
-            for port in
-                super::ports::parse(&word.text).map_err(|problem| Diagnostic::error(word.span, problem))?
-            {
+            for port in ports::parse(&word.text).map_err(|problem| Diagnostic::error(word.span, problem))? {
                 self.config.config.exposed_ports.insert(port.clone(), Empty {});
                 shown.push(port);
             }
@@ -315,7 +312,7 @@ impl StageBuilder {
     }
 
     /// The working directory in force.
-    fn working_directory(&self, span: Span) -> Result<ImagePath, Diagnostic> {
+    pub(super) fn working_directory(&self, span: Span) -> Result<ImagePath, Diagnostic> {
         ImagePath::clamped(&self.config.config.working_dir)
             .map_err(|error| Diagnostic::error(span, error.to_string()))
     }
@@ -377,122 +374,8 @@ impl StageBuilder {
         };
         Ok((Some(row), Action::Run(action)))
     }
-
-    fn copy(
-        &mut self,
-        copy: &CopyInstruction,
-        tree: Tree,
-        span: Span,
-    ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(span) = copy.parents_span {
-            return Err(not_supported(span, "COPY --parents"));
-        }
-        self.transfer("COPY", &copy.transfer, tree, span)
-    }
-
-    fn add(&mut self, add: &AddInstruction, span: Span) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(checksum) = &add.checksum {
-            return Err(not_supported(checksum.span, "ADD --checksum"));
-        }
-        for (span, flag) in [(add.keep_git_dir_span, "--keep-git-dir"), (add.unpack_span, "--unpack")] {
-            if let Some(span) = span {
-                return Err(not_supported(span, format!("ADD {flag}")));
-            }
-        }
-        for source in &add.transfer.sources {
-            if let TransferSource::Path(path) = source
-                && is_remote(&path.text)
-            {
-                return Err(not_supported(path.span, "ADD of a URL or git repository"));
-            }
-        }
-        self.transfer("ADD", &add.transfer, Tree::Context, span)
-    }
-
-    fn transfer(
-        &mut self,
-        keyword: &str,
-        transfer: &Transfer,
-        from: Tree,
-        span: Span,
-    ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(span) = transfer.link_span.filter(|_| transfer.link) {
-            return Err(not_supported(span, format!("{keyword} --link")));
-        }
-        if let Some(pattern) = transfer.exclude.first() {
-            return Err(not_supported(pattern.span, format!("{keyword} --exclude")));
-        }
-        let mut row = keyword.to_owned();
-        let text =
-            |word: &Option<Word>| word.as_ref().map(|word| word.text.clone()).filter(|text| !text.is_empty());
-        let (chown, chmod) = (text(&transfer.chown), text(&transfer.chmod));
-        for (flag, value) in [("chown", &chown), ("chmod", &chmod)] {
-            if let Some(value) = value {
-                row.push_str(&format!(" --{flag}={value}"));
-            }
-        }
-        let mut sources = Vec::new();
-        for source in &transfer.sources {
-            match source {
-                TransferSource::Path(path) => {
-                    row.push_str(&format!(" {}", path.text));
-                    sources.push(path.text.clone());
-                }
-                TransferSource::Heredoc(heredoc) => {
-                    return Err(not_supported(heredoc.span, format!("a here-document of {keyword}")));
-                }
-            }
-        }
-        let written = &transfer.destination.text;
-        row.push_str(&format!(" {written} # buildkit"));
-        let mut destination = self
-            .working_directory(span)?
-            .join(written)
-            .map_err(|error| Diagnostic::error(transfer.destination.span, error.to_string()))?
-            .to_string();
-        let is_directory =
-            written.is_empty() || written == "." || written.ends_with('/') || written.ends_with("/.");
-        if is_directory && !destination.ends_with('/') {
-            destination.push('/');
-        }
-        let unpack_archives = keyword == "ADD";
-        Ok((
-            Some(row),
-            Action::Copy(CopyAction { from, sources, destination, chown, chmod, unpack_archives }),
-        ))
-    }
 }
 
 fn texts(words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.text.clone()).collect()
-}
-
-/// Whether ADD fetches this source instead of reading it from the context.
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| source.starts_with(scheme))
-}
-
-/// Signals by name, with or without `SIG`, or by number, as `docker` takes them.
-fn check_signal(signal: &Word) -> Result<(), Diagnostic> {
-    const NAMES: [&str; 34] = [
-        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
-        "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
-        "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
-    ];
-    let text = signal.text.to_ascii_uppercase();
-    let name = text.strip_prefix("SIG").unwrap_or(&text);
-    let offset = |base: &str, sign: char| {
-        name.strip_prefix(base).and_then(|rest| {
-            if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign)?.parse::<u8>().ok() }
-        })
-    };
-    let known = NAMES.contains(&name)
-        || offset("RTMIN", '+').is_some_and(|offset| offset <= 15)
-        || offset("RTMAX", '-').is_some_and(|offset| offset <= 14)
-        || signal.text.parse::<u32>().is_ok_and(|number| number > 0);
-    if known {
-        return Ok(());
-    }
-    Err(Diagnostic::error(signal.span, format!("invalid signal: {}", signal.text))
-        .with_help("name a signal (SIGTERM, TERM) or give its number"))
 }
