@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::BuildError;
+use crate::execute::trees::OWN;
 
 /// The state of one build: `ROOT_DIR/build-N`, readable by its owner alone.
 ///
@@ -17,6 +18,9 @@ pub struct StateDir {
 }
 
 impl StateDir {
+    /// The directory of trees in it.
+    pub const TREES: &str = "trees";
+
     /// Makes a new directory below `root_dir`, which is made too if it is missing.
     ///
     /// # Errors
@@ -57,6 +61,11 @@ impl StateDir {
 
 impl Drop for StateDir {
     fn drop(&mut self) {
+        // Files of the container itself that could not be given back are nobody's to remove.
+        let own = self.path.join(Self::TREES).join(OWN);
+        if fs::read_dir(own).is_ok_and(|mut entries| entries.next().is_some()) {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::warn!("cannot remove {}: {error}", self.path.display());
         }
@@ -77,6 +86,16 @@ mod tests {
         assert!(inside.is_dir());
         drop(one);
         assert!(!inside.exists() && two.path().is_dir());
+    }
+
+    #[test]
+    fn the_containers_own_files_are_never_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::create(parent.path()).unwrap();
+        let own = state.directory(StateDir::TREES).unwrap().join(OWN);
+        fs::create_dir_all(own.join("etc")).unwrap();
+        drop(state);
+        assert!(own.join("etc").is_dir());
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::plan::ImageKey;
 use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
+/// The directory of the container's own files, in place, below the directory of trees.
+pub const OWN: &str = "own";
+
 /// A stage's tree, and what it was after the last step.
 #[derive(Debug)]
 pub struct StageTree {
@@ -96,7 +99,7 @@ impl Trees {
         state: &StateDir,
         needed: bool,
     ) -> Result<Self, BuildError> {
-        let directory = state.directory("trees")?;
+        let directory = state.directory(StateDir::TREES)?;
         let mode = if needed {
             let choice = isolation::choose(
                 request.isolation,
@@ -225,7 +228,7 @@ impl Trees {
         let root = open_root(Path::new("/"), self.keep_out.clone())?;
         match self.current.take() {
             None => {
-                let own = self.directory.join("own");
+                let own = self.directory.join(OWN);
                 self.own = Some(park::park(&root, &own)?);
             }
             Some(current) if in_use(current) => {
@@ -240,6 +243,18 @@ impl Trees {
             }
         }
         Ok(())
+    }
+}
+
+/// A build that failed gives the container back what is its own, too.
+impl Drop for Trees {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::warn!(
+                "cannot give the container its files back, they are in {}: {error}",
+                self.directory.display()
+            );
+        }
     }
 }
 

@@ -25,7 +25,9 @@ pub const EXECUTOR: &[Flag] = &[
     flag("cache-repo", Text, "repository of the layer cache").only_with("cache"),
     flag("cache-run-layers", Bool, "cache the layers of RUN").default("true").only_with("cache"),
     flag("cache-ttl", Duration, "how long cached layers are good").default("336h0m0s").only_with("cache"),
-    flag("cleanup", Bool, "clear the file system after the build").environment("KANIKO_CLEANUP").later(FALSE),
+    flag("cleanup", Bool, "clear the file system after the build")
+        .environment("KANIKO_CLEANUP")
+        .always_so("a build leaves the container's file system as it found it"),
     flag("compressed-caching", Bool, "compress cached layers in memory")
         .default("true")
         .always_so("no layer is ever held in memory"),
@@ -72,7 +74,7 @@ pub const EXECUTOR: &[Flag] = &[
     flag("oci-layout-path", Text, "directory to write the image to as an OCI layout"),
     flag("pre-cleanup", Bool, "clear the file system before the build")
         .environment("KANIKO_PRE_CLEANUP")
-        .later(FALSE),
+        .always_so("a build starts from an empty root, whatever the container holds"),
     flag("preserve-context", Bool, "keep the context intact through the build")
         .environment("KANIKO_PRESERVE_CONTEXT")
         .always_so("a build never changes its context"),
