@@ -62,6 +62,15 @@ pub enum BuildError {
         #[source]
         source: Box<StepError>,
     },
+    /// What a place in the Dockerfile asks for cannot be had.
+    #[error("{at}")]
+    At {
+        /// The Dockerfile's line.
+        at: Diagnostics,
+        /// Why.
+        #[source]
+        source: Box<BuildError>,
+    },
     /// An image cannot be had for a stage or a COPY.
     #[error("cannot get image {} for {}", image.reference, image.platform)]
     Image {

@@ -9,7 +9,7 @@ use zuwai_oci::registry::{Registry, ResolvedImage};
 
 use crate::error::BuildError;
 use crate::plan::ImageKey;
-use crate::plan::planner::Images;
+use crate::plan::planner::{Images, WantedImage};
 
 /// Images as registries have them, each asked for once a build.
 pub struct RegistryImages<'a> {
@@ -24,31 +24,36 @@ impl<'a> RegistryImages<'a> {
         Self { runtime, registry, resolved: Mutex::default() }
     }
 
-    /// Resolves images that are not yet, all at once. Each comes with its name as the Dockerfile has it, for the log.
+    /// Resolves images that are not yet, all at once.
     ///
     /// # Errors
     /// When one cannot be had; the first of them in the given order is named.
-    pub fn resolve(&self, images: &[(String, ImageKey)]) -> Result<(), BuildError> {
-        let mut open: Vec<&(String, ImageKey)> = Vec::new();
-        for image in images {
-            if !self.lock().contains_key(&image.1) && !open.iter().any(|(_, other)| *other == image.1) {
-                open.push(image);
+    pub fn resolve(&self, images: &[WantedImage]) -> Result<(), BuildError> {
+        let mut open: Vec<&WantedImage> = Vec::new();
+        for wanted in images {
+            if !self.lock().contains_key(&wanted.image)
+                && !open.iter().any(|other| other.image == wanted.image)
+            {
+                open.push(wanted);
             }
         }
         let requests: Vec<_> = open
             .iter()
-            .map(|(name, image)| {
+            .map(|WantedImage { name, image, .. }| {
                 tracing::info!("Retrieving image manifest {name}");
                 tracing::info!("Retrieving image {name} from registry {}", image.reference.registry());
                 let (registry, image) = (self.registry.clone(), image.clone());
                 self.runtime.spawn(async move { registry.resolve(&image.reference, &image.platform).await })
             })
             .collect();
-        for ((_, image), request) in open.into_iter().zip(requests) {
+        for (WantedImage { image, at, .. }, request) in open.into_iter().zip(requests) {
             let answer = self.runtime.block_on(request).map_err(|error| BuildError::Runtime(error.into()))?;
-            let resolved = answer.map_err(|source| BuildError::Image {
-                image: Box::new(image.clone()),
-                source: Box::new(source),
+            let resolved = answer.map_err(|source| {
+                let error = BuildError::Image { image: Box::new(image.clone()), source: Box::new(source) };
+                match at {
+                    Some(at) => BuildError::At { at: at.clone(), source: Box::new(error) },
+                    None => error,
+                }
             })?;
             self.lock().insert(image.clone(), Arc::new(resolved));
         }
@@ -64,7 +69,8 @@ impl<'a> RegistryImages<'a> {
             if let Some(resolved) = self.lock().get(image) {
                 return Ok(Arc::clone(resolved));
             }
-            self.resolve(&[(image.reference.familiar(), image.clone())])?;
+            let name = image.reference.familiar();
+            self.resolve(&[WantedImage { name, image: image.clone(), at: None }])?;
         }
     }
 

@@ -9,10 +9,11 @@
 //! - [`images`]: the bases, resolved once each
 //! - [`execute`]: doing it: trees, steps, layers
 //! - [`output`]: registries, archives, layouts, digest files
-//! - [`state_dir`], [`error`]
+//! - [`state_dir`], [`error`], [`hint`]: what the user can do about an error
 
 pub mod error;
 pub mod execute;
+pub mod hint;
 pub mod images;
 pub mod output;
 pub mod plan;

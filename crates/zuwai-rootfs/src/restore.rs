@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use zuwai_layer::ImagePath;
 
@@ -19,6 +20,7 @@ use crate::walk::{self, Names};
 pub fn restore(parked: &Root, root: &Root) -> Result<(), RootfsError> {
     let mut names = Names::default();
     let mut waiting = vec![ImagePath::root()];
+    let mut merged = Vec::new();
     while let Some(directory) = waiting.pop() {
         let from = walk::open(parked, &directory)
             .map_err(RootfsError::host("open directory", parked.host_path()))?;
@@ -35,6 +37,14 @@ pub fn restore(parked: &Root, root: &Root) -> Result<(), RootfsError> {
         }
         same_metadata(&from, &to, &directory)?;
         set_times(&to, times).map_err(RootfsError::io("set the times of", &directory))?;
+        if !directory.is_root() {
+            merged.push(directory);
+        }
+    }
+    // Empty now, each after those above it.
+    for directory in merged.iter().rev() {
+        rustix::fs::unlinkat(parked, directory.as_relative(), AtFlags::REMOVEDIR)
+            .map_err(RootfsError::host("remove what was moved back from", parked.host_path()))?;
     }
     Ok(())
 }

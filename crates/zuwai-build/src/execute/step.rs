@@ -32,7 +32,11 @@ pub fn run_command(
     let mode = trees.mode();
     let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
     tree.prepare_index(threads)?;
-    tracing::info!("Running: {:?}", action.argv);
+    if let Some((program, arguments)) = action.argv.split_first() {
+        tracing::info!("Cmd: {program}");
+        tracing::info!("Args: [{}]", arguments.join(" "));
+    }
+    tracing::info!("Running: [{}]", action.argv.join(" "));
     let command = Command {
         argv: action.argv.iter().map(OsString::from).collect(),
         env: action.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zuwai_dockerfile::ast::CopyInstruction;
-use zuwai_dockerfile::{Diagnostic, Dockerfile, Expander, InstructionKind, Word};
+use zuwai_dockerfile::{Diagnostic, Diagnostics, Dockerfile, Expander, InstructionKind, Word};
 use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
@@ -41,6 +41,17 @@ pub trait Images {
     fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError>;
 }
 
+/// An image that is to be had.
+#[derive(Debug, Clone)]
+pub struct WantedImage {
+    /// Its name as the Dockerfile has it.
+    pub name: String,
+    /// The image.
+    pub image: ImageKey,
+    /// Where the Dockerfile names it, in words for the case that it cannot be had.
+    pub at: Option<Diagnostics>,
+}
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -57,14 +68,11 @@ pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Re
 }
 
 /// The images that the target is sure to need, as far as the Dockerfile alone tells (a base's triggers may add more):
-/// they can be asked for all at once before the plan is made. Each with its name as the Dockerfile has it.
+/// they can be asked for all at once before the plan is made.
 ///
 /// # Errors
 /// When the Dockerfile is wrong.
-pub fn images_to_expect(
-    dockerfile: &Dockerfile,
-    inputs: &Inputs,
-) -> Result<Vec<(String, ImageKey)>, BuildError> {
+pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<WantedImage>, BuildError> {
     let target = target_stage(dockerfile, inputs.target.as_deref())?;
     let globals =
         globals(dockerfile, &inputs.build_args, inputs.target.as_deref(), &inputs.host, &inputs.platform)?;
@@ -77,7 +85,11 @@ pub fn images_to_expect(
         match from.base {
             FromBase::Scratch => {}
             FromBase::Stage(number) => open.push(number),
-            FromBase::Image(image) => expected.push((from.name, *image)),
+            FromBase::Image(image) => {
+                let span = dockerfile.stages[number].from.image.span;
+                let at = Diagnostic::error(span, "this image cannot be used").in_source(&dockerfile.source);
+                expected.push(WantedImage { name: from.name, image: *image, at: Some(at) });
+            }
         }
         for instruction in &dockerfile.stages[number].instructions {
             let InstructionKind::Copy(copy) = &instruction.kind else { continue };
@@ -86,7 +98,15 @@ pub fn images_to_expect(
                 .map_err(|diagnostic| diagnostic.in_source(&dockerfile.source))?;
             match source {
                 CopySource::Stage(number) => open.push(number),
-                CopySource::Image(image) => expected.push((from.text.clone(), *image)),
+                CopySource::Image(image) => {
+                    let at = Diagnostic::error(from.span, "this image cannot be used")
+                        .with_help(format!(
+                            "no stage before this one is named {:?}, so it is an image",
+                            from.text
+                        ))
+                        .in_source(&dockerfile.source);
+                    expected.push(WantedImage { name: from.text.clone(), image: *image, at: Some(at) });
+                }
             }
         }
     }

@@ -1,0 +1,150 @@
+//! What the user can do about a build that stopped.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use zuwai_rootfs::copy::CopyError;
+use zuwai_rootfs::error::RootfsError;
+
+use crate::error::{BuildError, StepError};
+
+impl BuildError {
+    /// What the user can do about it, to be shown after the error and its causes. `root_dir` is where the build kept its
+    /// files.
+    pub fn hint(&self, root_dir: &Path) -> Option<String> {
+        match disk_error(self) {
+            Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+                if matches!(self, Self::State { .. }) =>
+            {
+                return Some("name a directory that can be written to with --root-dir".to_owned());
+            }
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => return Some(self.room(root_dir)),
+            _ => {}
+        }
+        match self {
+            Self::At { source, .. } => source.hint(root_dir),
+            Self::Step { source, .. } | Self::Trigger { source, .. } | Self::Unpack { source, .. } => {
+                source.hint(root_dir)
+            }
+            Self::Image { source, .. }
+            | Self::PushPermission { source }
+            | Self::Push { source, .. }
+            | Self::Archive { source, .. } => source.hint(),
+            Self::Store(source) => source.hint(),
+            _ => None,
+        }
+    }
+
+    /// Where room is missing.
+    fn room(&self, root_dir: &Path) -> String {
+        match self {
+            Self::Write { path, .. } | Self::Archive { path, .. } => {
+                format!(
+                    "the disk of {} is full: free some room there, or write to another place",
+                    path.display()
+                )
+            }
+            _ => format!(
+                "the disk is full: the build keeps its files in {}; free some room there, or name a directory on a larger \
+                 disk with --root-dir",
+                root_dir.display()
+            ),
+        }
+    }
+}
+
+impl StepError {
+    fn hint(&self, root_dir: &Path) -> Option<String> {
+        match self {
+            Self::Store(source) => source.hint(),
+            Self::Build(source) => source.hint(root_dir),
+            Self::DiffId { .. } => Some(
+                "the image does not hold together in its registry; build and push it anew".to_owned(),
+            ),
+            Self::Failed { signal: Some(9), .. } => Some(
+                "the kernel kills what needs more memory than there is: raise the memory limit of the container, or let \
+                 the command do less at a time"
+                    .to_owned(),
+            ),
+            Self::Rootfs(RootfsError::Copy(CopyError::NotFound { .. })) => Some(
+                "paths to copy are relative to the build context, or to the root of the stage or image that --from names"
+                    .to_owned(),
+            ),
+            Self::Rootfs(RootfsError::Copy(CopyError::Excluded { .. })) => {
+                Some("a line that begins with ! in .dockerignore takes a path in again".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the system said, if an error comes from a file.
+fn disk_error(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = error.source();
+        let Some(system) = error.downcast_ref::<io::Error>() else { continue };
+        match system.get_ref() {
+            // An error of another kind that had to be an I/O error on its way here: `source` would leave it out.
+            Some(inner) => next = Some(inner),
+            None => return Some(system.kind()),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use zuwai_layer::error::LayerError;
+    use zuwai_oci::error::OciError;
+
+    use super::*;
+
+    fn full() -> io::Error {
+        io::Error::from_raw_os_error(28)
+    }
+
+    fn hint(error: &BuildError) -> String {
+        error.hint(Path::new("/state")).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_is_found_however_deep_it_is_and_its_place_named() {
+        let io = OciError::Io { action: "write", path: "/state/x".into(), source: full() };
+        let downloading = io::Error::other(OciError::Shared(Arc::new(io)));
+        let unpack = |source: StepError| BuildError::Unpack {
+            image: "x".to_owned(),
+            number: 1,
+            total: 1,
+            source: Box::new(source),
+        };
+        for error in [
+            BuildError::State { path: "/state".into(), source: full() },
+            unpack(StepError::Layer(LayerError::Write(full()))),
+            unpack(StepError::Rootfs(LayerError::Read(downloading).into())),
+            unpack(StepError::Layer(LayerError::Write(io::Error::other(full())))),
+        ] {
+            assert!(hint(&error).contains("/state; free some room"), "{error:?}");
+        }
+        let path = PathBuf::from("/out/image.tar");
+        let source = Box::new(OciError::Archive { kind: "docker archive", source: full() });
+        for error in
+            [BuildError::Write { path: path.clone(), source: full() }, BuildError::Archive { path, source }]
+        {
+            assert!(hint(&error).starts_with("the disk of /out/image.tar is full"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_made_is_one_to_be_chosen() {
+        let source = ErrorKind::PermissionDenied.into();
+        let error = BuildError::State { path: "/state".into(), source };
+        assert!(hint(&error).contains("--root-dir"));
+        let elsewhere = BuildError::Write { path: "/x".into(), source: ErrorKind::PermissionDenied.into() };
+        assert_eq!(elsewhere.hint(Path::new("/state")), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! Building in the `/` of a container that has files of its own: an image with the executor copied into it.
+
+// Stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use zuwai_testkit::base::Base;
+use zuwai_testkit::cache::scratch;
+use zuwai_testkit::image::Image;
+use zuwai_testkit::need::{PODMAN, REGISTRY, needs};
+use zuwai_testkit::podman::{Environment, Podman};
+use zuwai_testkit::registry::Registry;
+use zuwai_testkit::tree::Tree;
+use zuwai_testkit::zuwai;
+
+const SCRIPT: &str = r#"
+mkdir -p /kaniko && cp /program/zuwai /kaniko/executor && echo mine > /mine && mkdir -p /etc/mine && echo too > /etc/mine/too
+build() { /kaniko/executor --context=dir:///workspace --no-push --isolation=in-place "$@"; }
+echo "--- failing"; build --dockerfile=/workspace/failing; echo "code $?"
+echo "--- good"; build --dockerfile=/workspace/good --oci-layout-path=/out/one || exit 1
+echo "--- again"; build --dockerfile=/workspace/good --oci-layout-path=/out/two || exit 1
+echo "--- left"; cat /mine /etc/mine/too && ls -a /kaniko && ls /made 2>&1
+"#;
+
+#[test]
+fn builds_one_after_the_other_leave_the_container_its_own_files() {
+    if !needs(PODMAN) || !needs(REGISTRY) || !needs(Base::Alpine.needs()) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    Base::Alpine.push(&registry);
+    let image = podman.pull(&registry, "busybox");
+    let (context, out, folder) = (scratch("in-place"), scratch("out"), scratch("program"));
+    std::fs::copy(zuwai::binary(), folder.path().join("zuwai")).unwrap();
+    let alpine = registry.reference("alpine");
+    // The build sees nothing of the container's own, and makes what the container has too.
+    let good = format!(
+        "FROM {alpine}\nRUN [ ! -e /mine ] && [ ! -e /etc/mine ] && mkdir -p /made /program2 && touch /mine\n"
+    );
+    std::fs::write(context.path().join("good"), good).unwrap();
+    std::fs::write(context.path().join("failing"), format!("FROM {alpine}\nRUN rm -rf /etc /usr; exit 7\n"))
+        .unwrap();
+    let mut flags = Environment::Docker.flags();
+    for (host, inside) in [(context.path(), "/workspace"), (out.path(), "/out"), (folder.path(), "/program")]
+    {
+        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
+    }
+    let ran = podman.run(&flags, &image, &["sh", "-c", SCRIPT]);
+    assert_eq!(ran.code, 1, "the last ls finds nothing: {}", ran.all());
+    let printed = ran.all();
+    assert!(printed.contains("code 7"), "{printed}");
+    let left = ran.stdout.split("--- left\n").nth(1).unwrap_or_default();
+    assert!(left.starts_with("mine\ntoo\n.\n..\nexecutor\n"), "{printed}");
+    for name in ["one", "two"] {
+        let tree = Tree::of(&Image::layout(&out.path().join(name)));
+        assert!(tree.get(b"mine").is_some() && tree.get(b"made").is_some(), "{name}");
+        assert!(tree.get(b"etc/mine").is_none() && tree.get(b"kaniko").is_none(), "{name}");
+    }
+}
