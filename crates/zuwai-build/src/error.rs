@@ -130,7 +130,7 @@ pub enum BuildError {
         source: std::io::Error,
     },
     /// The state directory cannot be made or used.
-    #[error("cannot use {path} for the build's state (--root-dir says where it is)", path = path.display())]
+    #[error("cannot use {path} for the build's state", path = path.display())]
     State {
         /// The directory.
         path: PathBuf,

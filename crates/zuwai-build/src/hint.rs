@@ -9,20 +9,25 @@ use zuwai_rootfs::error::RootfsError;
 
 use crate::error::{BuildError, StepError};
 
+/// Where a build keeps its files, and how the user says that.
+#[derive(Debug, Clone, Copy)]
+pub struct RootDir<'a> {
+    /// The directory.
+    pub path: &'a Path,
+    /// The flag that names it.
+    pub flag: &'a str,
+}
+
 impl BuildError {
-    /// What the user can do about it, to be shown after the error and its causes. `root_dir` is where the build kept its
-    /// files.
-    pub fn hint(&self, root_dir: &Path) -> Option<String> {
-        match disk_error(self) {
-            Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
-                if matches!(self, Self::State { .. }) =>
-            {
-                return Some("name a directory that can be written to with --root-dir".to_owned());
-            }
-            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => return Some(self.room(root_dir)),
-            _ => {}
+    /// What the user can do about it, to be shown after the error and its causes.
+    pub fn hint(&self, root_dir: RootDir<'_>) -> Option<String> {
+        if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) = disk_error(self) {
+            return Some(self.room(root_dir));
         }
         match self {
+            Self::State { .. } => {
+                Some(format!("name a directory that files can be made in with {}", root_dir.flag))
+            }
             Self::At { source, .. } => source.hint(root_dir),
             Self::Step { source, .. } | Self::Trigger { source, .. } | Self::Unpack { source, .. } => {
                 source.hint(root_dir)
@@ -37,7 +42,7 @@ impl BuildError {
     }
 
     /// Where room is missing.
-    fn room(&self, root_dir: &Path) -> String {
+    fn room(&self, root_dir: RootDir<'_>) -> String {
         match self {
             Self::Write { path, .. } | Self::Archive { path, .. } => {
                 format!(
@@ -47,15 +52,16 @@ impl BuildError {
             }
             _ => format!(
                 "the disk is full: the build keeps its files in {}; free some room there, or name a directory on a larger \
-                 disk with --root-dir",
-                root_dir.display()
+                 disk with {}",
+                root_dir.path.display(),
+                root_dir.flag
             ),
         }
     }
 }
 
 impl StepError {
-    fn hint(&self, root_dir: &Path) -> Option<String> {
+    fn hint(&self, root_dir: RootDir<'_>) -> Option<String> {
         match self {
             Self::Store(source) => source.hint(),
             Self::Build(source) => source.hint(root_dir),
@@ -108,8 +114,12 @@ mod tests {
         io::Error::from_raw_os_error(28)
     }
 
+    fn root_dir() -> RootDir<'static> {
+        RootDir { path: Path::new("/state"), flag: "--root-dir" }
+    }
+
     fn hint(error: &BuildError) -> String {
-        error.hint(Path::new("/state")).unwrap()
+        error.hint(root_dir()).unwrap()
     }
 
     #[test]
@@ -145,6 +155,6 @@ mod tests {
         let error = BuildError::State { path: "/state".into(), source };
         assert!(hint(&error).contains("--root-dir"));
         let elsewhere = BuildError::Write { path: "/x".into(), source: ErrorKind::PermissionDenied.into() };
-        assert_eq!(elsewhere.hint(Path::new("/state")), None);
+        assert_eq!(elsewhere.hint(root_dir()), None);
     }
 }

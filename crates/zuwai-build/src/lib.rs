@@ -8,7 +8,7 @@
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
 //! - [`execute`]: doing it: trees, steps, layers
-//! - [`output`]: registries, archives, layouts, digest files
+//! - [`output`], [`promised_file`]: registries, archives, layouts, digest files
 //! - [`state_dir`], [`error`], [`hint`]: what the user can do about an error
 
 pub mod error;
@@ -17,6 +17,7 @@ pub mod hint;
 pub mod images;
 pub mod output;
 pub mod plan;
+pub mod promised_file;
 pub mod request;
 pub mod state_dir;
 

@@ -13,9 +13,11 @@ use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
 
 use crate::error::BuildError;
+use crate::promised_file::PromisedFile;
 use crate::request::Outputs;
 
-/// Writes files and archives, then pushes, so that a refused push leaves what was asked for on disk.
+/// Writes archives, then pushes, then writes what is to be known of the image. A refused push leaves the archives that
+/// were asked for, and a place that cannot be written is found before anything is pushed.
 ///
 /// # Errors
 /// When something cannot be written or pushed.
@@ -28,6 +30,20 @@ pub fn write(
 ) -> Result<(), BuildError> {
     let all_names = || outputs.push.iter().chain(&outputs.names);
     let names: Vec<Reference> = all_names().cloned().collect();
+    let digest = image.digest();
+    let lines = |shown: &dyn Fn(&Reference) -> String| {
+        all_names().map(|name| format!("{}@{digest}\n", shown(name))).collect::<String>()
+    };
+    let mut promises = Vec::new();
+    for (path, text) in [
+        (&outputs.digest_file, digest.to_string()),
+        (&outputs.image_name_with_digest_file, lines(&Reference::name)),
+        (&outputs.image_name_tag_with_digest_file, lines(&Reference::canonical)),
+    ] {
+        if let Some(path) = path {
+            promises.push((PromisedFile::open(path)?, text));
+        }
+    }
     let needs_layers =
         outputs.docker_archive.is_some() || outputs.oci_archive.is_some() || outputs.oci_layout.is_some();
     if needs_layers {
@@ -40,8 +56,14 @@ pub fn write(
         archive_file(path, |out| archive::write_oci_archive(out, image, store, &names))?;
     }
     if let Some(path) = &outputs.oci_layout {
-        archive::write_oci_layout(path, image, store, &names)
-            .map_err(|source| BuildError::Archive { path: path.clone(), source: Box::new(source) })?;
+        let was_there = path.exists();
+        archive::write_oci_layout(path, image, store, &names).map_err(|source| {
+            // One that was there keeps what it held; its index, which is written last, does not name what came since.
+            if !was_there {
+                let _ = fs::remove_dir_all(path);
+            }
+            BuildError::Archive { path: path.clone(), source: Box::new(source) }
+        })?;
     }
     for reference in &outputs.push {
         tracing::info!("Pushing image to {}", reference.familiar());
@@ -51,17 +73,8 @@ pub fn write(
         })?;
         tracing::info!("Pushed {}@{}", reference.name(), image.digest());
     }
-    let digest = image.digest();
-    if let Some(path) = &outputs.digest_file {
-        text_file(path, &digest.to_string())?;
-    }
-    if let Some(path) = &outputs.image_name_with_digest_file {
-        let lines = all_names().map(|name| format!("{}@{digest}\n", name.name())).collect::<String>();
-        text_file(path, &lines)?;
-    }
-    if let Some(path) = &outputs.image_name_tag_with_digest_file {
-        let lines = all_names().map(|name| format!("{}@{digest}\n", name.canonical())).collect::<String>();
-        text_file(path, &lines)?;
+    for (file, text) in promises {
+        file.keep(&text)?;
     }
     Ok(())
 }
@@ -115,12 +128,8 @@ fn is_device_or_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-fn text_file(path: &Path, text: &str) -> Result<(), BuildError> {
-    make_parent(path)?;
-    fs::write(path, text).map_err(|source| BuildError::Write { path: path.to_owned(), source })
-}
-
-fn make_parent(path: &Path) -> Result<(), BuildError> {
+/// Makes the directory that a file is to be in.
+pub(crate) fn make_parent(path: &Path) -> Result<(), BuildError> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => fs::create_dir_all(parent)
             .map_err(|source: io::Error| BuildError::Write { path: parent.to_owned(), source }),

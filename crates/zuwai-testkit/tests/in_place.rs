@@ -18,7 +18,8 @@ build() { /kaniko/executor --context=dir:///workspace --no-push --isolation=in-p
 echo "--- failing"; build --dockerfile=/workspace/failing; echo "code $?"
 echo "--- good"; build --dockerfile=/workspace/good --oci-layout-path=/out/one || exit 1
 echo "--- again"; build --dockerfile=/workspace/good --oci-layout-path=/out/two || exit 1
-echo "--- left"; cat /mine /etc/mine/too && ls -a /kaniko && ls /made 2>&1
+echo "--- elsewhere"; build --dockerfile=/workspace/stages --kaniko-dir=/out/state --oci-layout-path=/out/three || exit 1
+echo "--- left"; [ ! -e /.zuwai ] && cat /mine /etc/mine/too && ls -a /kaniko && ls /made 2>&1
 "#;
 
 #[test]
@@ -38,6 +39,11 @@ fn builds_one_after_the_other_leave_the_container_its_own_files() {
         "FROM {alpine}\nRUN [ ! -e /mine ] && [ ! -e /etc/mine ] && mkdir -p /made /program2 && touch /mine\n"
     );
     std::fs::write(context.path().join("good"), good).unwrap();
+    // A state directory on a volume, where trees cannot be renamed to.
+    let stages = format!(
+        "FROM {alpine} AS one\nRUN touch /mine\nFROM {alpine}\nRUN mkdir /made\nCOPY --from=one /mine /\n"
+    );
+    std::fs::write(context.path().join("stages"), stages).unwrap();
     std::fs::write(context.path().join("failing"), format!("FROM {alpine}\nRUN rm -rf /etc /usr; exit 7\n"))
         .unwrap();
     let mut flags = Environment::Docker.flags();
@@ -51,7 +57,7 @@ fn builds_one_after_the_other_leave_the_container_its_own_files() {
     assert!(printed.contains("code 7"), "{printed}");
     let left = ran.stdout.split("--- left\n").nth(1).unwrap_or_default();
     assert!(left.starts_with("mine\ntoo\n.\n..\nexecutor\n"), "{printed}");
-    for name in ["one", "two"] {
+    for name in ["one", "two", "three"] {
         let tree = Tree::of(&Image::layout(&out.path().join(name)));
         assert!(tree.get(b"mine").is_some() && tree.get(b"made").is_some(), "{name}");
         assert!(tree.get(b"etc/mine").is_none() && tree.get(b"kaniko").is_none(), "{name}");

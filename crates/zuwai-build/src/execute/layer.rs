@@ -9,7 +9,7 @@ use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::layer::write_layer;
 
 use super::base::StageLayer;
-use super::trees::StageTree;
+use super::stage_tree::StageTree;
 use crate::error::StepError;
 use crate::request::BuildRequest;
 

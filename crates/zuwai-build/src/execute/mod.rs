@@ -1,12 +1,14 @@
 //! Doing what a plan says.
 //!
 //! - [`trees`]: where the trees of stages and images are
+//! - [`stage_tree`]: one of them
 //! - [`base`]: layers of bases, fetched and unpacked
 //! - [`layer`]: a step's changes become a blob in the store
 //! - [`step`]: RUN, COPY, ADD and WORKDIR
 
 pub mod base;
 pub mod layer;
+pub mod stage_tree;
 pub mod step;
 pub mod trees;
 

@@ -4,16 +4,15 @@
 //! container's own `/`; a stage that others still read is parked by renames in the state directory when the next one
 //! begins, and what the container itself had in `/` waits there too until the build ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use zuwai_layer::ImagePath;
-use zuwai_rootfs::fingerprint::Fingerprints;
-use zuwai_rootfs::index::Index;
 use zuwai_rootfs::isolation::{self, Mode};
-use zuwai_rootfs::{ChangeSet, KeepOut, Root, RootfsError, mounts, park, restore};
+use zuwai_rootfs::{KeepOut, Root, mounts, park, restore};
 
+use super::stage_tree::StageTree;
 use crate::error::BuildError;
 use crate::plan::ImageKey;
 use crate::request::{BuildRequest, Surroundings};
@@ -22,62 +21,16 @@ use crate::state_dir::StateDir;
 /// The directory of the container's own files, in place, below the directory of trees.
 pub const OWN: &str = "own";
 
-/// A stage's tree, and what it was after the last step.
-#[derive(Debug)]
-pub struct StageTree {
-    /// The tree.
-    pub root: Root,
-    /// Every path as it was after the last step; made before the first RUN.
-    pub index: Option<Index>,
-    /// What unpacking and writing layers saw of contents, until there is an index to remember it.
-    pub fingerprints: Fingerprints,
-    /// Mount points of the container that the image has too, in place.
-    pub mount_points: BTreeSet<ImagePath>,
-}
-
-impl StageTree {
-    fn new(root: Root) -> Self {
-        Self { root, index: None, fingerprints: Fingerprints::default(), mount_points: BTreeSet::new() }
-    }
-
-    /// Keeps what was seen of contents, to tell a touched file from a changed one later.
-    pub fn remember(&mut self, fingerprints: Fingerprints) {
-        match &mut self.index {
-            Some(index) => index.remember(fingerprints),
-            None => self.fingerprints.extend(fingerprints),
-        }
-    }
-
-    /// Makes the index if this is the first time that it is needed.
-    ///
-    /// # Errors
-    /// When the tree cannot be read.
-    pub fn prepare_index(&mut self, threads: usize) -> Result<(), RootfsError> {
-        if self.index.is_none() {
-            let mut index = Index::scan(&self.root, threads)?;
-            index.remember(std::mem::take(&mut self.fingerprints));
-            self.index = Some(index);
-        }
-        Ok(())
-    }
-
-    /// What changed since the last look.
-    ///
-    /// # Errors
-    /// When the tree cannot be read.
-    pub fn rescan(&mut self, threads: usize) -> Result<ChangeSet, RootfsError> {
-        match &mut self.index {
-            Some(index) => index.rescan(&self.root, threads),
-            None => Ok(ChangeSet::default()),
-        }
-    }
-}
+/// Where trees are parked, in place, when the state directory is on a volume: what is renamed stays on its file system.
+const PARKING: &str = "/.zuwai";
 
 /// The trees of one build.
 #[derive(Debug)]
 pub struct Trees {
     mode: Mode,
     directory: PathBuf,
+    /// What `directory` is in, if that is not the build's state directory.
+    parking: Option<StateDir>,
     /// What in `/` is not the image's, in place.
     keep_out: KeepOut,
     stages: BTreeMap<usize, StageTree>,
@@ -99,7 +52,8 @@ impl Trees {
         state: &StateDir,
         needed: bool,
     ) -> Result<Self, BuildError> {
-        let directory = state.directory(StateDir::TREES)?;
+        let mut directory = state.directory(StateDir::TREES)?;
+        let mut parking = None;
         let mode = if needed {
             let choice = isolation::choose(
                 request.isolation,
@@ -115,13 +69,21 @@ impl Trees {
         };
         let mut keep_out = KeepOut::default();
         if needed && mode == Mode::InPlace {
-            let own = [Some(request.root_dir.as_path()), Some(state.path()), request.context.as_deref()];
+            if device(state.path())? != device(Path::new("/"))? {
+                let place = StateDir::create(Path::new(PARKING))?;
+                directory = place.directory(StateDir::TREES)?;
+                parking = Some(place);
+            }
+            let parked = parking.is_some().then_some(Path::new(PARKING));
+            let own =
+                [Some(request.root_dir.as_path()), Some(state.path()), request.context.as_deref(), parked];
             let own = own.into_iter().flatten().chain(surroundings.keep_out.iter().map(PathBuf::as_path));
             keep_out = mounts::keep_out(own).map_err(BuildError::Isolation)?;
         }
         Ok(Self {
             mode,
             directory,
+            parking,
             keep_out,
             stages: BTreeMap::new(),
             current: None,
@@ -255,7 +217,17 @@ impl Drop for Trees {
                 self.directory.display()
             );
         }
+        if self.parking.take().is_some() {
+            // Gone if it is empty: another build may park there too.
+            let _ = fs::remove_dir(PARKING);
+        }
     }
+}
+
+fn device(path: &Path) -> Result<u64, BuildError> {
+    let metadata =
+        fs::metadata(path).map_err(|source| BuildError::State { path: path.to_owned(), source })?;
+    Ok(metadata.dev())
 }
 
 fn private_root(path: &Path) -> Result<Root, BuildError> {

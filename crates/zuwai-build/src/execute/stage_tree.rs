@@ -1,0 +1,60 @@
+//! One stage's tree.
+
+use std::collections::BTreeSet;
+
+use zuwai_layer::ImagePath;
+use zuwai_rootfs::fingerprint::Fingerprints;
+use zuwai_rootfs::index::Index;
+use zuwai_rootfs::{ChangeSet, Root, RootfsError};
+
+/// A stage's tree, and what it was after the last step.
+#[derive(Debug)]
+pub struct StageTree {
+    /// The tree.
+    pub root: Root,
+    /// Every path as it was after the last step; made before the first RUN.
+    pub index: Option<Index>,
+    /// What unpacking and writing layers saw of contents, until there is an index to remember it.
+    pub fingerprints: Fingerprints,
+    /// Mount points of the container that the image has too, in place.
+    pub mount_points: BTreeSet<ImagePath>,
+}
+
+impl StageTree {
+    /// A tree of which nothing is known yet.
+    pub fn new(root: Root) -> Self {
+        Self { root, index: None, fingerprints: Fingerprints::default(), mount_points: BTreeSet::new() }
+    }
+
+    /// Keeps what was seen of contents, to tell a touched file from a changed one later.
+    pub fn remember(&mut self, fingerprints: Fingerprints) {
+        match &mut self.index {
+            Some(index) => index.remember(fingerprints),
+            None => self.fingerprints.extend(fingerprints),
+        }
+    }
+
+    /// Makes the index if this is the first time that it is needed.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn prepare_index(&mut self, threads: usize) -> Result<(), RootfsError> {
+        if self.index.is_none() {
+            let mut index = Index::scan(&self.root, threads)?;
+            index.remember(std::mem::take(&mut self.fingerprints));
+            self.index = Some(index);
+        }
+        Ok(())
+    }
+
+    /// What changed since the last look.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn rescan(&mut self, threads: usize) -> Result<ChangeSet, RootfsError> {
+        match &mut self.index {
+            Some(index) => index.rescan(&self.root, threads),
+            None => Ok(ChangeSet::default()),
+        }
+    }
+}
