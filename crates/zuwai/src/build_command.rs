@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 use tracing::level_filters::LevelFilter;
-use zuwai_build::BuildResult;
+use zuwai_build::promised_file::PromisedFile;
+use zuwai_build::{BuildError, BuildResult};
 use zuwai_oci::reference::Reference;
 
 use crate::building::{self, Role};
@@ -19,6 +20,7 @@ use crate::executor::refuse;
 use crate::failure::Failure;
 use crate::logging::{self, Format};
 use crate::pflag::{self, Parsed};
+use crate::source;
 use crate::surroundings;
 use crate::terminal;
 use crate::usage::Command;
@@ -32,6 +34,9 @@ pub const COMMAND: Command = Command {
     subcommands: &[],
     flags: flags::BUILD,
 };
+
+/// The flag that says where a build keeps its files.
+const ROOT_FLAG: &str = "--root-dir";
 
 /// Runs `zuwai build`; the exit code.
 ///
@@ -59,8 +64,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         return Ok(code);
     }
     let surroundings = surroundings::read(environment, &request::docker_config(environment));
-    let result = building::build(&meaning.build, &surroundings)?;
-    write_about(&parsed, &result)?;
+    let failed = |error| Failure::of_build(error, building::root_dir(&meaning.build, ROOT_FLAG));
+    let about = About::promise(&parsed).map_err(failed)?;
+    let result = building::build(&meaning.build, &surroundings, ROOT_FLAG)?;
+    about.keep(&parsed, &result).map_err(failed)?;
     info!("{}", summary(&result, start.elapsed()));
     if let Some(layout) = &meaning.default_layout {
         tell_where(layout, &meaning.build.outputs.names);
@@ -82,15 +89,25 @@ fn start_logging(parsed: &Parsed) {
     logging::start(Format::Plain, false, level);
 }
 
-/// Writes `--iidfile` and `--metadata-file`, with docker's keys.
-fn write_about(parsed: &Parsed, result: &BuildResult) -> Result<(), ProgramError> {
-    let write = |path: &str, text: String| {
-        std::fs::write(path, text).map_err(|source| ProgramError::Write { path: path.into(), source })
-    };
-    if let Some(path) = parsed.non_empty("iidfile") {
-        write(path, result.config_digest.to_string())?;
+/// `--iidfile` and `--metadata-file`.
+struct About {
+    image_id: Option<PromisedFile>,
+    metadata: Option<PromisedFile>,
+}
+
+impl About {
+    /// Finds out before the build whether the files can be written after it.
+    fn promise(parsed: &Parsed) -> Result<Self, BuildError> {
+        let open = |flag| parsed.non_empty(flag).map(|path| PromisedFile::open(&source::absolute(path)));
+        Ok(Self { image_id: open("iidfile").transpose()?, metadata: open("metadata-file").transpose()? })
     }
-    if let Some(path) = parsed.non_empty("metadata-file") {
+
+    /// Writes them, with docker's keys.
+    fn keep(self, parsed: &Parsed, result: &BuildResult) -> Result<(), BuildError> {
+        if let Some(file) = self.image_id {
+            file.keep(&result.config_digest.to_string())?;
+        }
+        let Some(file) = self.metadata else { return Ok(()) };
         let mut document = serde_json::json!({
             "containerimage.config.digest": result.config_digest.to_string(),
             "containerimage.digest": result.digest.to_string(),
@@ -98,9 +115,8 @@ fn write_about(parsed: &Parsed, result: &BuildResult) -> Result<(), ProgramError
         if !parsed.list("tag").is_empty() {
             document["image.name"] = parsed.list("tag").join(",").into();
         }
-        write(path, format!("{document:#}\n"))?;
+        file.keep(&format!("{document:#}\n"))
     }
-    Ok(())
 }
 
 /// What a build came to, in two lines: what it is called from now on, and how large it is.

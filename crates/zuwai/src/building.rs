@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::warn;
+use zuwai_build::hint::RootDir;
 use zuwai_build::{BuildRequest, BuildResult, Surroundings};
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::isolation::Isolation;
@@ -49,11 +50,15 @@ pub fn become_root(isolation: Isolation) -> Role {
 }
 
 /// Builds. The first SIGTERM, SIGINT, SIGHUP or SIGQUIT ends the running commands and lets the build tidy up; the
-/// second ends the program.
+/// second ends the program. `root_flag` is the flag that says where a build keeps its files.
 ///
 /// # Errors
 /// When the build fails or is told to stop.
-pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<BuildResult, Failure> {
+pub fn build(
+    request: &BuildRequest,
+    surroundings: &Surroundings,
+    root_flag: &str,
+) -> Result<BuildResult, Failure> {
     let asked_before = AtomicBool::new(false);
     let end = move |signal: i32| {
         // Dropping the build's state in the main thread is what tidies up; this only bounds the wait for it.
@@ -66,12 +71,17 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         warn!("signals will end the build without tidying up: {error}");
     }
     zuwai_build::build(request, surroundings).map_err(|error| {
-        let failure = Failure::from(error);
+        let failure = Failure::of_build(error, root_dir(request, root_flag));
         match surroundings.interrupt.raised() {
             Some(signal) => failure.with_exit_code(exit_code(128 + signal)),
             None => failure,
         }
     })
+}
+
+/// Where a build keeps its files, in the words of the face that was used.
+pub fn root_dir<'a>(request: &'a BuildRequest, flag: &'a str) -> RootDir<'a> {
+    RootDir { path: &request.root_dir, flag }
 }
 
 fn exit_code(code: i32) -> u8 {

@@ -123,15 +123,6 @@ pub enum ProgramError {
     /// Certificates, credentials or another part of talking to registries cannot be had.
     #[error(transparent)]
     Registry(#[from] zuwai_oci::OciError),
-    /// A file that was asked for about the result cannot be written.
-    #[error("cannot write {path}", path = path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 impl ProgramError {

@@ -102,8 +102,16 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
     if let Role::Watched(code) = building::become_root(request.isolation) {
         return Ok(code);
     }
-    let surroundings = surroundings::read(environment, &request::docker_config(environment));
-    building::build(&request, &surroundings).map_err(|failure| failure.during("error building image"))?;
+    let docker_config = request::docker_config(environment);
+    let surroundings = surroundings::read_with_volumes(environment, &docker_config, &request.root_dir);
+    building::build(&request, &surroundings, "--kaniko-dir").map_err(|failure| {
+        let in_stage = failure.is_of_stage();
+        failure.during(if in_stage {
+            "error building image: error building stage"
+        } else {
+            "error building image"
+        })
+    })?;
     if parsed.bool("no-push") {
         info!("Skipping push to container registry due to --no-push flag");
     }

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use zuwai_build::BuildError;
+use zuwai_build::hint::RootDir;
 
 use crate::error::ProgramError;
 
@@ -31,6 +32,22 @@ impl Failure {
     pub fn during(mut self, doing: &'static str) -> Self {
         self.doing = Some(doing);
         self
+    }
+
+    /// What came of a build that kept its files in `root_dir`.
+    pub fn of_build(error: BuildError, root_dir: RootDir<'_>) -> Self {
+        let exit_code = u8::try_from(error.exit_code()).ok().filter(|code| *code != 0).unwrap_or(1);
+        let hint = error.hint(root_dir);
+        Self { error: Box::new(error), doing: None, hint, exit_code }
+    }
+
+    /// Whether a stage could not be built.
+    pub fn is_of_stage(&self) -> bool {
+        let error = self.error.downcast_ref();
+        matches!(
+            error,
+            Some(BuildError::Step { .. } | BuildError::Trigger { .. } | BuildError::Unpack { .. })
+        )
     }
 
     /// Ends the program with another code.
@@ -60,7 +77,8 @@ impl Failure {
                     continue;
                 }
                 chain.extend(message.lines().next().map(str::to_owned));
-            } else if chain.last() != Some(&message) {
+            } else if !chain.last().is_some_and(|last| last.ends_with(&message)) {
+                // Some errors of libraries have their cause in their message already.
                 chain.push(message);
             }
         }
@@ -77,13 +95,6 @@ impl From<ProgramError> for Failure {
     fn from(error: ProgramError) -> Self {
         let hint = error.hint();
         Self { error: Box::new(error), doing: None, hint, exit_code: 1 }
-    }
-}
-
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Self {
-        let exit_code = u8::try_from(error.exit_code()).ok().filter(|code| *code != 0).unwrap_or(1);
-        Self { error: Box::new(error), doing: None, hint: None, exit_code }
     }
 }
 
