@@ -31,6 +31,9 @@ impl Instruction {
             InstructionKind::Env(pairs) => InstructionKind::Env(scope.pairs(pairs)?),
             InstructionKind::Label(pairs) => InstructionKind::Label(scope.pairs(pairs)?),
             InstructionKind::Expose(ports) => {
+                // BuildKit sorts what is written, before it is expanded; the image's history shows it.
+                let mut ports: Vec<&Word> = ports.iter().collect();
+                ports.sort_by(|a, b| a.text.cmp(&b.text));
                 let mut words = Vec::with_capacity(ports.len());
                 for port in ports {
                     let expanded = expander.words(&port.text, lookup).map_err(|error| wrong(port, &error))?;

@@ -264,8 +264,6 @@ impl StageBuilder {
                 shown.push(port);
             }
         }
-        shown.sort();
-        shown.dedup();
         Ok(format!("EXPOSE {}", history::plain_list(&shown)))
     }
 

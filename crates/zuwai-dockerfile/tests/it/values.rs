@@ -174,8 +174,9 @@ fn only_where_buildkit_expands_is_anything_expanded() {
         InstructionKind::Onbuild(onbuild) => vec![onbuild.trigger],
         other => panic!("{other:?}"),
     };
-    let table: [(&str, &[&str]); 13] = [
+    let table: [(&str, &[&str]); 14] = [
         ("EXPOSE $v 3", &["1", "2", "3"]),
+        ("EXPOSE 80/tcp 80 9 80-81 $v", &["1", "2", "80", "80-81", "80/tcp", "9"]),
         ("EXPOSE $unset", &[]),
         ("VOLUME $v", &["1 2"]),
         ("VOLUME [\"$v\"]", &["1 2"]),
