@@ -8,6 +8,7 @@ use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::RegistryOptions;
 use zuwai_rootfs::isolation::Isolation;
 use zuwai_rootfs::signals::Interrupt;
+use zuwai_rootfs::volumes::Volume;
 
 /// One build, as it was asked for.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Surroundings {
     pub keep_out: Vec<PathBuf>,
     /// What commands find in `/etc/resolv.conf`.
     pub resolv_conf: Vec<u8>,
+    /// The user's volumes, which commands see with namespaces too; none but as kaniko's executor.
+    pub volumes: Vec<Volume>,
     /// Raised when the build is told to stop.
     pub interrupt: Interrupt,
 }

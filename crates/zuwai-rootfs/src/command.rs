@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 use zuwai_layer::ImagePath;
 
+use crate::volumes::Volume;
+
 /// A command to run in a root.
 #[derive(Debug, Clone)]
 pub struct Command {
@@ -22,6 +24,8 @@ pub struct Command {
     pub resolv_conf: Vec<u8>,
     /// What the command finds in `/etc/hosts`, in namespaces; must name localhost.
     pub hosts: Vec<u8>,
+    /// What of the outside the command sees, in namespaces; in place it sees all that the container has mounted.
+    pub volumes: Vec<Volume>,
 }
 
 impl Command {
@@ -36,6 +40,7 @@ impl Command {
             hostname: HOSTNAME.to_owned(),
             resolv_conf: Vec::new(),
             hosts: hosts(HOSTNAME),
+            volumes: Vec::new(),
         }
     }
 }

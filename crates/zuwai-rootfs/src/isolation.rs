@@ -109,6 +109,7 @@ pub fn probe(state_dir: &Path) -> Result<Entered, RunError> {
         hostname: HOSTNAME.to_owned(),
         resolv_conf: Vec::new(),
         hosts: Vec::new(),
+        volumes: Vec::new(),
     };
     let step = Step { enclosure: Some(enclosure), execution: None, workdir: "/".into() };
     let quiet = Output { stdout: Stdio::null(), stderr: Stdio::null() };

@@ -22,6 +22,7 @@
 //! - [`archive`]: what `ADD` does with a local archive.
 //! - [`passwd`]: users and groups of an image; [`command`]: what a RUN asks for; [`run`]: running it.
 //! - [`isolation`]: which of the two ways commands run, and why; [`container`] and [`mounts`]: what this process stands in.
+//! - [`volumes`]: what a container's user mounted into it, which commands see with namespaces too.
 //! - [`sandbox`]: the process that holds a step; [`userns`]: user namespaces; [`signals`]: being told to stop.
 //! - [`run_error`]: what goes wrong there.
 
@@ -52,6 +53,7 @@ pub mod sandbox;
 pub mod signals;
 pub mod unpack;
 pub mod userns;
+pub mod volumes;
 pub mod walk;
 
 mod remove;

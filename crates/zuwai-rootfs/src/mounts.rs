@@ -34,7 +34,7 @@ pub fn list() -> io::Result<Vec<Mount>> {
 }
 
 /// Reads a `mountinfo` file (proc(5)). Lines that are none of its own are passed over.
-fn parse(reader: impl io::BufRead) -> io::Result<Vec<Mount>> {
+pub(crate) fn parse(reader: impl io::BufRead) -> io::Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for line in reader.split(b'\n') {
         let line = line?;

@@ -100,6 +100,7 @@ fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
             hostname: command.hostname.clone(),
             resolv_conf: command.resolv_conf.clone(),
             hosts: command.hosts.clone(),
+            volumes: command.volumes.clone(),
         }),
     };
     let capabilities = enclosure.as_ref().map(|_| DEFAULT_CAPABILITIES);

@@ -8,7 +8,8 @@
 //! - [`spec`]: what the builder tells the helper and hears from it; `channel`: the socket between them.
 //! - [`parent`]: the builder's side.
 //! - `stages`: the helper's side: namespaces where wanted, then the supervisor.
-//! - `filesystem`: the mounts a command sees, and the way into its root; `stubs`: mount points made and removed again.
+//! - `filesystem`: the mounts a command sees, and the way into its root; `volumes`: the user's among them; `stubs`: mount
+//!   points made and removed again.
 //! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
 //! - `execute`: the last stage: identity, capabilities, look-up, `execve`.
 //! - `system`: the system calls that need unsafe code. Nothing else in the workspace has any.
@@ -23,6 +24,7 @@ mod stages;
 mod stubs;
 mod supervise;
 pub(crate) mod system;
+mod volumes;
 
 pub(crate) use channel::send as tell;
 pub(crate) use filesystem::STANDARD_MOUNT_POINTS;

@@ -15,6 +15,8 @@ mod inside;
 mod namespaces;
 #[path = "sandbox/ordinary_user.rs"]
 mod ordinary_user;
+#[path = "sandbox/volumes.rs"]
+mod volumes;
 
 fn main() {
     zuwai_rootfs::sandbox::main_if_helper();
@@ -23,5 +25,6 @@ fn main() {
     tests.extend(namespaces::TESTS);
     tests.extend(containers::TESTS);
     tests.extend(ordinary_user::TESTS);
+    tests.extend(volumes::TESTS);
     std::process::exit(harness::run(&tests));
 }

@@ -1,12 +1,14 @@
 //! Where the program finds itself, read at its start: afterwards the files around it may be an image's.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use zuwai_build::Surroundings;
-use zuwai_rootfs::container;
 use zuwai_rootfs::signals::Interrupt;
+use zuwai_rootfs::volumes::{self, Volume};
+use zuwai_rootfs::{container, mounts};
 
 use crate::environment::Environment;
 
@@ -19,8 +21,40 @@ pub fn read(environment: &Environment, docker_config: &Path) -> Surroundings {
         container: container::detect(|name| environment.get(name).map(str::to_owned)),
         keep_out: own_paths(docker_config),
         resolv_conf: resolv_conf(Path::new("/etc/resolv.conf")),
+        volumes: Vec::new(),
         interrupt: Interrupt::new(),
     }
+}
+
+/// As [`read`], and for kaniko's users: their commands see the volumes of the container that the build runs in. On a
+/// machine nothing was mounted for the build, and nothing is handed in.
+pub fn read_with_volumes(environment: &Environment, docker_config: &Path, state: &Path) -> Surroundings {
+    let mut surroundings = read(environment, docker_config);
+    if surroundings.container.is_some() {
+        // Its real name must be known before anything can be built there; that it cannot be made is said there.
+        let _ = std::fs::create_dir_all(state);
+        let own = surroundings.keep_out.iter().map(PathBuf::as_path).chain([state]);
+        surroundings.volumes = volumes(own);
+    }
+    surroundings
+}
+
+fn volumes<'a>(own: impl Iterator<Item = &'a Path>) -> Vec<Volume> {
+    let mounts = mounts::list().unwrap_or_else(|error| {
+        tracing::warn!("RUN will not see any volumes: cannot list what is mounted: {error}");
+        Vec::new()
+    });
+    let own: Vec<PathBuf> =
+        own.flat_map(|path| [path.canonicalize(), std::path::absolute(path)]).flatten().collect();
+    let mut volumes = volumes::choose(&mounts, &own);
+    // A mount may lie on a name that is gone; and of a link it is the target that is hidden.
+    let is_real = |path: &OsString| Path::new(path).canonicalize().is_ok_and(|real| real == Path::new(path));
+    volumes.retain(|volume| is_real(&volume.path));
+    for volume in &mut volumes {
+        volume.hidden.retain(is_real);
+        tracing::debug!("RUN sees the volume {}", volume.path.display());
+    }
+    volumes
 }
 
 /// What in `/` is this program's own when it builds in place: itself, and the directories where kaniko's users mount

@@ -18,7 +18,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use super::spec::{Enclosure, Entered};
 use super::stages::{During as _, Failure};
 use super::stubs::Stubs;
-use super::system;
+use super::{system, volumes};
 
 /// The directories that a runtime makes in every root it starts a command in, and that stay in the image: BuildKit's
 /// layers have them where the base has not. In place nothing makes them, so the caller adds them after the first RUN.
@@ -65,6 +65,9 @@ pub(super) fn enter(enclosure: &Enclosure) -> Result<Entrance, Failure> {
     mount_sys()?;
     mask(fresh_proc)?;
     let mut stubs = Stubs::default();
+    for volume in &enclosure.volumes {
+        volumes::bind(&mut stubs, volume)?;
+    }
     bind_text(&mut stubs, "/etc/resolv.conf", &enclosure.resolv_conf)?;
     bind_text(&mut stubs, "/etc/hosts", &enclosure.hosts)?;
 
@@ -171,14 +174,18 @@ fn mask(fresh_proc: bool) -> Result<(), Failure> {
     }
     for path in MASKED.iter().filter(|path| fresh_proc || !path.starts_with("/proc")) {
         let Ok(metadata) = fs::symlink_metadata(path) else { continue };
-        let masked = if metadata.is_dir() {
-            mount("tmpfs", path, NO_SURPRISES | MountFlags::RDONLY, c"size=0k")
-        } else {
-            rustix::mount::mount_bind("dev/null", *path)
-        };
-        masked.during(format_args!("mask {path}"))?;
+        cover(Path::new(path), metadata.is_dir()).during(format_args!("mask {path}"))?;
     }
     Ok(())
+}
+
+/// Hides a directory under an empty one, anything else under `/dev/null`.
+pub(super) fn cover(path: &Path, is_directory: bool) -> rustix::io::Result<()> {
+    if is_directory {
+        rustix::mount::mount("tmpfs", path, "tmpfs", NO_SURPRISES | MountFlags::RDONLY, c"size=0k")
+    } else {
+        rustix::mount::mount_bind("dev/null", path)
+    }
 }
 
 /// Mounts a text over a file of the root, read-only. The text lives in memory, on the tmpfs of `/dev`, where its name

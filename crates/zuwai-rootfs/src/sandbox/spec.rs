@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::command::StartError;
+use crate::volumes::Volume;
 
 /// The first message to the helper: everything it is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Enclosure {
     pub resolv_conf: Vec<u8>,
     /// The text of `/etc/hosts`.
     pub hosts: Vec<u8>,
+    /// The user's volumes.
+    pub volumes: Vec<Volume>,
 }
 
 /// The command and who it is.

@@ -16,11 +16,17 @@ use rustix::mount::UnmountFlags;
 /// As the kernel: more links than this in one path are a loop.
 const LINK_LIMIT: usize = 40;
 
-/// What was made, in that order.
+/// What was done, in that order.
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
-    made: Vec<PathBuf>,
-    mounted: Vec<PathBuf>,
+    done: Vec<Done>,
+}
+
+#[derive(Debug)]
+enum Done {
+    Made(PathBuf),
+    /// Mounted on, or about to be.
+    Mounted(PathBuf),
 }
 
 impl Stubs {
@@ -34,9 +40,17 @@ impl Stubs {
             quietly(&path, || {
                 OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path).map(drop)
             })?;
-            self.made.push(path.clone());
+            self.done.push(Done::Made(path.clone()));
         }
-        self.mounted.push(path.clone());
+        self.done.push(Done::Mounted(path.clone()));
+        Ok(path)
+    }
+
+    /// Gives the real path of a directory to mount over, which is made if it is missing.
+    pub(super) fn directory(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let path = real_path(path)?;
+        self.directories(&path)?;
+        self.done.push(Done::Mounted(path.clone()));
         Ok(path)
     }
 
@@ -48,26 +62,33 @@ impl Stubs {
             self.directories(parent)?;
         }
         quietly(path, || DirBuilder::new().mode(0o755).create(path))?;
-        self.made.push(path.to_owned());
+        self.done.push(Done::Made(path.to_owned()));
         Ok(())
     }
 
-    /// Unmounts and removes what is still as it was made. A command may have done anything to them meanwhile, so that
-    /// nothing here is an error.
+    /// Unmounts and removes what is still as it was made, the last first: a stub may lie in what was mounted before it.
+    /// A command may have done anything to them meanwhile, so that nothing here is an error.
     pub(super) fn remove(self) {
-        for path in &self.mounted {
-            let _ = rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-        }
-        for path in self.made.iter().rev() {
-            let Ok(metadata) = fs::symlink_metadata(path) else { continue };
-            let _ = if metadata.is_dir() {
-                quietly(path, || fs::remove_dir(path))
-            } else if metadata.is_file() && metadata.len() == 0 {
-                quietly(path, || fs::remove_file(path))
-            } else {
-                Ok(())
+        for done in self.done.iter().rev() {
+            let _ = match done {
+                Done::Mounted(path) => {
+                    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+                        .map_err(io::Error::from)
+                }
+                Done::Made(path) => remove_unused(path),
             };
         }
+    }
+}
+
+fn remove_unused(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_dir() {
+        quietly(path, || fs::remove_dir(path))
+    } else if metadata.is_file() && metadata.len() == 0 {
+        quietly(path, || fs::remove_file(path))
+    } else {
+        Ok(())
     }
 }
 
@@ -88,7 +109,7 @@ fn quietly(path: &Path, work: impl FnOnce() -> io::Result<()>) -> io::Result<()>
 }
 
 /// Follows every link of an absolute path, also where what it names does not exist.
-fn real_path(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut real = PathBuf::from("/");
     let mut rest: Vec<OsString> = names(path);
     rest.reverse();
@@ -153,7 +174,7 @@ mod tests {
         stubs.file(&base.join("etc/hosts")).unwrap();
         assert!(made.is_file());
         assert_eq!(mtime(&base), before);
-        stubs.mounted.clear();
+        stubs.done.retain(|done| matches!(done, Done::Made(_)));
         stubs.remove();
         assert!(!base.join("etc").exists());
         assert_eq!(mtime(&base), before);
@@ -168,7 +189,7 @@ mod tests {
         stubs.file(&base.join("own")).unwrap();
         let made = stubs.file(&base.join("etc/hosts")).unwrap();
         fs::write(&made, "kept").unwrap();
-        stubs.mounted.clear();
+        stubs.done.retain(|done| matches!(done, Done::Made(_)));
         stubs.remove();
         assert!(made.exists() && base.join("own").exists());
     }

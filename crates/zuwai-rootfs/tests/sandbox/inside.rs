@@ -8,11 +8,13 @@ use zuwai_rootfs::run::{Output, run};
 use zuwai_rootfs::run_error::RunError;
 use zuwai_rootfs::signals::{Interrupt, Side, listen, reap_if_first};
 use zuwai_rootfs::userns::{self, Entry};
+use zuwai_rootfs::volumes::Volume;
 use zuwai_rootfs::{KeepOut, Root, container};
 
 use crate::harness::shell;
 
-/// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`.
+/// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`, `inside volume
+/// ROOT VOLUME SCRIPT`.
 pub fn main_if_inside() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -35,18 +37,25 @@ pub fn main_if_inside() {
                 Err(error) => println!("error: {error}"),
             }
         }
-        ["in-place", user, script] => command(Path::new("/"), user, script, Mode::InPlace),
-        ["namespaces", root, user, script] => command(Path::new(root), user, script, Mode::Namespaces),
+        ["in-place", user, script] => command(Path::new("/"), user, script, Mode::InPlace, None),
+        ["namespaces", root, user, script] => {
+            command(Path::new(root), user, script, Mode::Namespaces, None);
+        }
+        ["volume", root, volume, script] => {
+            let volume = Volume { path: volume.into(), hidden: Vec::new() };
+            command(Path::new(root), "", script, Mode::Namespaces, Some(volume));
+        }
         other => panic!("inside does not know {other:?}"),
     }
     std::process::exit(0);
 }
 
-fn command(root: &Path, user: &str, script: &str, mode: Mode) {
+fn command(root: &Path, user: &str, script: &str, mode: Mode, volume: Option<Volume>) {
     let root = Root::open(root, KeepOut::default()).unwrap();
     let interrupt = Interrupt::new();
     listen(&interrupt, |signal| std::process::exit(128 + signal)).unwrap();
-    let command = zuwai_rootfs::command::Command { user: user.to_owned(), ..shell(script) };
+    let volumes = volume.into_iter().collect();
+    let command = zuwai_rootfs::command::Command { user: user.to_owned(), volumes, ..shell(script) };
     match run(&root, &command, mode, Output::inherit(), &interrupt) {
         Ok(outcome) => println!("{outcome:?}"),
         // The listener ends the program.
