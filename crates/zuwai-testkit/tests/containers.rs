@@ -169,6 +169,38 @@ fn mounted_volumes_are_seen_by_run_and_are_not_in_the_image() {
 }
 
 #[test]
+fn credentials_and_state_on_volumes_are_not_seen_by_run() {
+    if !ready() {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let (dir, home, token) = (scratch("hidden"), scratch("home"), scratch("token"));
+    std::fs::create_dir(home.path().join(".docker")).unwrap();
+    std::fs::write(home.path().join(".docker/config.json"), r#"{"auths": {"secret.example": {}}}"#).unwrap();
+    std::fs::write(home.path().join("given"), "seen\n").unwrap();
+    std::fs::write(token.path().join("token"), "secret.example").unwrap();
+    let dockerfile = "FROM REGISTRY/busybox\nRUN cat /home-volume/given && ls -A /home-volume/.docker /home-volume/state && \\\n\
+        ! grep -r secret.example /home-volume /run /var /kaniko && ! ls /kaniko\n";
+    context(dir.path(), dockerfile, &registry);
+    let mut flags = Environment::Kubernetes.flags();
+    for (host, inside) in [
+        (dir.path(), "/workspace"),
+        (home.path(), "/home-volume"),
+        (token.path(), "/var/run/secrets/kubernetes.io/serviceaccount"),
+    ] {
+        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
+    }
+    flags.push("--env=DOCKER_CONFIG=/home-volume/.docker".to_owned());
+    let arguments = ["--context=dir:///workspace", "--no-push", "--kaniko-dir=/home-volume/state"];
+    let built = podman.run(&flags, podman.executor(), &arguments);
+    let all = built.all();
+    assert_eq!(built.code, 0, "{all}");
+    assert!(all.contains("seen\n") && all.contains("Isolation: namespaces"), "{all}");
+    assert!(all.contains("/home-volume/.docker:\n") && !all.contains("config.json"), "{all}");
+}
+
+#[test]
 fn outputs_that_other_tools_read() {
     if !ready() {
         return;
