@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use zuwai_layer::error::LayerError;
 use zuwai_rootfs::copy::CopyError;
 use zuwai_rootfs::error::RootfsError;
 
@@ -25,6 +26,9 @@ impl BuildError {
             return Some(self.room(root_dir));
         }
         match self {
+            Self::Write { .. } | Self::Archive { .. } => {
+                Some("name a place that can be written, or mount a directory there".to_owned())
+            }
             Self::State { .. } => {
                 Some(format!("name a directory that files can be made in with {}", root_dir.flag))
             }
@@ -32,10 +36,9 @@ impl BuildError {
             Self::Step { source, .. } | Self::Trigger { source, .. } | Self::Unpack { source, .. } => {
                 source.hint(root_dir)
             }
-            Self::Image { source, .. }
-            | Self::PushPermission { source }
-            | Self::Push { source, .. }
-            | Self::Archive { source, .. } => source.hint(),
+            Self::Image { source, .. } | Self::PushPermission { source } | Self::Push { source, .. } => {
+                source.hint()
+            }
             Self::Store(source) => source.hint(),
             _ => None,
         }
@@ -64,6 +67,10 @@ impl StepError {
     fn hint(&self, root_dir: RootDir<'_>) -> Option<String> {
         match self {
             Self::Store(source) => source.hint(),
+            Self::Layer(LayerError::Read(_) | LayerError::Truncated { .. } | LayerError::Header { .. })
+            | Self::Rootfs(RootfsError::Layer(
+                LayerError::Read(_) | LayerError::Truncated { .. } | LayerError::Header { .. },
+            )) => Some("the image's layer is damaged, or no archive at all; build and push the image anew".to_owned()),
             Self::Build(source) => source.hint(root_dir),
             Self::DiffId { .. } => Some(
                 "the image does not hold together in its registry; build and push it anew".to_owned(),
@@ -105,7 +112,6 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use zuwai_layer::error::LayerError;
     use zuwai_oci::error::OciError;
 
     use super::*;
@@ -155,6 +161,6 @@ mod tests {
         let error = BuildError::State { path: "/state".into(), source };
         assert!(hint(&error).contains("--root-dir"));
         let elsewhere = BuildError::Write { path: "/x".into(), source: ErrorKind::PermissionDenied.into() };
-        assert_eq!(elsewhere.hint(root_dir()), None);
+        assert!(!hint(&elsewhere).contains("--root-dir"));
     }
 }

@@ -131,8 +131,12 @@ fn is_device_or_pipe(path: &Path) -> bool {
 /// Makes the directory that a file is to be in.
 pub(crate) fn make_parent(path: &Path) -> Result<(), BuildError> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => fs::create_dir_all(parent)
-            .map_err(|source: io::Error| BuildError::Write { path: parent.to_owned(), source }),
+        Some(parent) => fs::create_dir_all(parent).map_err(|source| {
+            // Something else in the way is called "File exists" by the system.
+            let in_the_way = source.kind() == io::ErrorKind::AlreadyExists;
+            let source = if in_the_way { io::ErrorKind::NotADirectory.into() } else { source };
+            BuildError::Write { path: parent.to_owned(), source }
+        }),
         None => Ok(()),
     }
 }

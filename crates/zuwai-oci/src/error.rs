@@ -453,9 +453,26 @@ impl OciError {
             Self::Connect { request, .. } => {
                 format!("check the name and port of {} and that it can be reached from here", request.host)
             }
-            Self::DigestMismatch { .. } | Self::Truncated { .. } => {
+            Self::DigestMismatch { .. } | Self::Truncated { .. } | Self::TooLong { .. } => {
                 "the content was damaged on the way or in the registry; try again, or push the image anew"
                     .to_owned()
+            }
+            Self::BlobUnknown { .. } => {
+                "a part of the image is gone from the registry; push the image anew".to_owned()
+            }
+            Self::Document { source: FormatError::Json { .. } | FormatError::NotAnObject(_), request } => format!(
+                "the image is damaged in its registry, or {} is no registry but a proxy or a web server",
+                request.host
+            ),
+            Self::Document { .. } => {
+                "the image is not whole or not of a kind that can be built on; push it anew, or choose another".to_owned()
+            }
+            Self::NoPlatform { .. } => {
+                "choose an image that has the platform, or build for one that this image has".to_owned()
+            }
+            Self::DockerConfig { .. } => "mend the file, or log in to the registry again".to_owned(),
+            Self::Refused { answer: Answer { status: 405, .. }, .. } => {
+                "the registry does not allow this; it may be read-only, or a mirror".to_owned()
             }
             Self::Refused { answer: Answer { status: 429, .. }, .. } => {
                 "the registry limits the rate of requests; wait, or log in".to_owned()

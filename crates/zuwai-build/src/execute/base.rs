@@ -1,19 +1,18 @@
 //! Layers of bases: where each is, and unpacking them while they arrive.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 
 use zuwai_layer::compression::decompress;
 use zuwai_layer::digest::DigestReader;
 use zuwai_layer::error::LayerError;
-use zuwai_layer::{Digest, ImagePath, reader::LayerReader};
+use zuwai_layer::{Digest, reader::LayerReader};
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::{Download, ResolvedImage};
 use zuwai_oci::store::Store;
 use zuwai_rootfs::Root;
 use zuwai_rootfs::fingerprint::Fingerprints;
-use zuwai_rootfs::unpack::{Unpacked, unpack};
+use zuwai_rootfs::unpack::{Hidden, Unpacked, unpack};
 
 use super::Network;
 use crate::error::{BuildError, StepError};
@@ -47,8 +46,8 @@ pub fn image_layers(resolved: &ResolvedImage) -> Vec<StageLayer> {
 pub struct Seen {
     /// Of contents.
     pub fingerprints: Fingerprints,
-    /// Mount points that the image has too.
-    pub mount_points: BTreeSet<ImagePath>,
+    /// What the image has where something is kept out.
+    pub hidden: Hidden,
 }
 
 /// Unpacks layers onto an empty root, lowest first. All that are not in the store are asked for at once, and each is
@@ -83,7 +82,7 @@ pub fn unpack_layers(
                 source: Box::new(source),
             })?;
         seen.fingerprints.extend(unpacked.fingerprints);
-        seen.mount_points.extend(unpacked.kept_off);
+        seen.hidden.extend(unpacked.hidden);
     }
     Ok(seen)
 }
@@ -98,14 +97,12 @@ fn unpack_layer(
         Some(download) => Box::new(download.reader()),
         None => Box::new(store.reader(&layer.descriptor.digest)?),
     };
-    let tar = decompress(blob).map_err(LayerError::Read)?;
-    let mut tar = DigestReader::new(tar);
-    let unpacked = unpack(root, LayerReader::new(&mut tar));
-    // What went wrong on the network is the cause of what went wrong in the archive.
-    if let Some(download) = download.filter(|_| unpacked.is_err()) {
+    let unpacked = unpack_blob(root, blob);
+    // What went wrong on the network, or a digest that is not the blob's, is the cause of what went wrong in the archive.
+    if let Some(download) = download {
         download.wait_blocking()?;
     }
-    let unpacked = unpacked?;
+    let (unpacked, diff_id) = unpacked?;
     let refused = unpacked.refused;
     if refused.total() > 0 {
         tracing::warn!(
@@ -117,14 +114,18 @@ fn unpack_layer(
             refused.kept_out
         );
     }
-    // Padding after the end of the archive belongs to the digest too.
-    std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
-    let (_, diff_id, _) = tar.finish();
     if diff_id != layer.diff_id {
         return Err(StepError::DiffId { expected: layer.diff_id, actual: diff_id });
     }
-    if let Some(download) = download {
-        download.wait_blocking()?;
-    }
     Ok(unpacked)
+}
+
+/// Unpacks a blob, and gives the digest of the tar inside.
+fn unpack_blob(root: &Root, blob: Box<dyn Read + Send>) -> Result<(Unpacked, Digest), StepError> {
+    let mut tar = DigestReader::new(decompress(blob).map_err(LayerError::Read)?);
+    let unpacked = unpack(root, LayerReader::new(&mut tar))?;
+    // Padding after the end of the archive belongs to the digest too.
+    std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
+    let (_, diff_id, _) = tar.finish();
+    Ok((unpacked, diff_id))
 }

@@ -225,14 +225,16 @@ impl Transport {
                     Err(error) => error,
                 };
                 let plain = address("http")?;
+                let speaks_no_tls = matches!(error, OciError::PlainHttp { .. });
                 match self.probe(call, plain.clone()).await {
-                    Ok(true) => {
+                    // What speaks HTTP and no TLS is spoken to, whatever it is: its answer to the request tells most.
+                    Ok(is_registry) if is_registry || speaks_no_tls => {
                         tracing::debug!("{registry} is spoken to over plain HTTP");
                         Ok(plain)
                     }
                     // Both failed: of a server that speaks no TLS, what it said in the clear is the better news.
-                    Err(plain_error) if matches!(error, OciError::PlainHttp { .. }) => Err(plain_error),
-                    Ok(false) | Err(_) => Err(error),
+                    Err(plain_error) if speaks_no_tls => Err(plain_error),
+                    Ok(_) | Err(_) => Err(error),
                 }
             })
             .await

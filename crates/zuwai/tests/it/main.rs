@@ -3,6 +3,8 @@
 // A test stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod help;
 mod mistakes;
 mod program;
+mod scene;
