@@ -60,9 +60,11 @@ async fn tokens_are_fetched_for_what_is_done_and_used_again() {
     let server = real.token_server().unwrap();
     let before = server.requests().len();
     known.push(&sample.image, &sample.store, &reference).await.unwrap();
-    let asked = server.requests().split_off(before);
+    // What the refused client had on its way may still arrive.
+    let mut asked = server.requests().split_off(before);
+    asked.retain(|request| request.ends_with(USER));
     assert!(!asked.is_empty() && asked.len() <= 3, "one token is enough, give or take a race: {asked:?}");
-    assert!(asked[0].contains("t%2Fx%3Apull%2Cpush") && asked[0].ends_with(USER), "{asked:?}");
+    assert!(asked[0].contains("t%2Fx%3Apull%2Cpush"), "{asked:?}");
 
     let anonymous = client();
     let found = anonymous.resolve(&reference, &Platform::parse("linux/amd64").unwrap()).await.unwrap();
