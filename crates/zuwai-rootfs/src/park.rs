@@ -10,22 +10,26 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-use zuwai_layer::ImagePath;
+use zuwai_layer::{Entry, EntryKind, ImagePath};
 
 use crate::error::RootfsError;
 use crate::metadata::{self, Metadata, Timestamp};
 use crate::remove::{Fate, remove_tree};
 use crate::root::{KeepOut, Root};
+use crate::unpack::Hidden;
 use crate::walk::{self, Names};
 
 /// Moves the tree of a root into a directory on the same file system, which is made if it is missing, and gives the root
 /// of the tree there. What is kept out stays, with the directories that lead to it. In place the directory lies below
 /// the root itself, and must be kept out.
 ///
+/// With `hidden`, the tree is an image's, and gets what the image has there: its mount points, if they are directories.
+/// A directory that only leads to what is kept out, and that the image does not have, is not moved if it is empty.
+///
 /// # Errors
 /// When the directory cannot be made or is not empty, or something cannot be moved: a mount point that is not kept out is
 /// busy, another file system cannot be moved to.
-pub fn park(root: &Root, into: &Path) -> Result<Root, RootfsError> {
+pub fn park(root: &Root, into: &Path, hidden: Option<&Hidden>) -> Result<Root, RootfsError> {
     match rustix::fs::mkdirat(CWD, into.as_os_str().as_bytes(), Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(RootfsError::host("create directory", into)(error)),
@@ -56,6 +60,18 @@ pub fn park(root: &Root, into: &Path) -> Result<Root, RootfsError> {
                 waiting.push(path);
             }
         }
+    }
+    if let Some(hidden) = hidden {
+        let is_own = |path: &ImagePath| path.is_root() || hidden.leading.contains(path);
+        let foreign: Vec<ImagePath> = made
+            .iter()
+            .rev()
+            .map(|(path, _)| path.clone())
+            .filter(|path| !is_own(path) && root.keep_out().reaches_below(path))
+            .filter(|path| rustix::fs::unlinkat(&parked, path.as_relative(), AtFlags::REMOVEDIR).is_ok())
+            .collect();
+        made.retain(|(path, _)| !foreign.contains(path));
+        hidden.mount_points.values().try_for_each(|entry| make_mount_point(&parked, entry))?;
     }
     for (directory, times) in made.into_iter().rev() {
         let to = walk::open(&parked, &directory).map_err(RootfsError::host("open directory", into))?;
@@ -97,6 +113,27 @@ fn move_name(
     }
     rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(RootfsError::io("make again", path))?;
     Ok(false)
+}
+
+/// Makes the directory of an image that a mount point is hidden by. What is there already stays.
+fn make_mount_point(parked: &Root, entry: &Entry) -> Result<(), RootfsError> {
+    let path = &entry.path;
+    if entry.kind != EntryKind::Directory {
+        return Ok(());
+    }
+    match rustix::fs::mkdirat(parked, path.as_relative(), Mode::RWXU) {
+        Ok(()) => {}
+        // The parent is one that a command removed.
+        Err(Errno::EXIST | Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(error) => return Err(RootfsError::io("make again", path)(error)),
+    }
+    let directory = walk::open(parked, path).map_err(RootfsError::io("open directory", path))?;
+    let apply = || -> Result<(), Errno> {
+        rustix::fs::fchown(&directory, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(entry.mode))?;
+        set_times(&directory, Timestamp { seconds: entry.mtime, nanoseconds: 0 })
+    };
+    apply().map_err(RootfsError::io("make again", path))
 }
 
 /// Gives one directory the owner, attributes and mode of another.

@@ -5,7 +5,7 @@
 //! what lower layers have, not what this one has put there. What the local file system or the caller's rights refuse
 //! and an image can do without for a moment (device nodes, extended attributes, owners) is counted, not an error.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
@@ -62,8 +62,25 @@ pub struct Unpacked {
     pub refused: Refused,
     /// What it saw of contents, for [`crate::Index::remember`].
     pub fingerprints: Fingerprints,
-    /// Paths of the image that stayed as they were because exactly they are kept out: mount points that the image has.
-    pub kept_off: BTreeSet<ImagePath>,
+    /// What it has where something is kept out.
+    pub hidden: Hidden,
+}
+
+/// What an image has where something is kept out of its root: nothing of it can be seen in the root itself.
+#[derive(Debug, Default)]
+pub struct Hidden {
+    /// Paths of the image that are kept out themselves: mount points that the image has. Their contents are not here.
+    pub mount_points: BTreeMap<ImagePath, Entry>,
+    /// Directories of the image with something below that is kept out. Others like them are not the image's.
+    pub leading: BTreeSet<ImagePath>,
+}
+
+impl Hidden {
+    /// Adds those of a layer above.
+    pub fn extend(&mut self, other: Self) {
+        self.mount_points.extend(other.mount_points);
+        self.leading.extend(other.leading);
+    }
 }
 
 /// Unpacks a layer onto a root, to the end of its stream.
@@ -119,7 +136,7 @@ impl Unpacker<'_> {
         let real = walk::child(&parent.real, name)?;
         if self.root.keep_out().covers(&real) {
             if self.root.keep_out().contains(&real) {
-                self.done.kept_off.insert(real);
+                self.done.hidden.mount_points.insert(real.clone(), Entry { path: real, ..entry.clone() });
             }
             return Ok(());
         }
@@ -139,6 +156,9 @@ impl Unpacker<'_> {
             EntryKind::Fifo => self.node(&parent, name, &real, entry, FileType::Fifo, 0),
         };
         if made? {
+            if entry.kind == EntryKind::Directory && self.root.keep_out().reaches_below(&real) {
+                self.done.hidden.leading.insert(real.clone());
+            }
             self.mine.insert(real);
         }
         Ok(())

@@ -29,7 +29,7 @@ fn a_parked_tree_is_the_tree_and_the_root_is_empty() {
     fill(&root);
     let top = directory.path().join("root");
     let before = tree(&top);
-    let parked = park(&root, &directory.path().join("parked")).unwrap();
+    let parked = park(&root, &directory.path().join("parked"), None).unwrap();
     assert_eq!(tree(parked.host_path()), before);
     assert!(tree(&top).is_empty());
 }
@@ -45,7 +45,7 @@ fn what_is_kept_out_stays_and_its_directories_are_made_again() {
         &top,
         "echo mine > etc/hosts; mkdir a/deep/mounted state; echo mine > a/deep/mounted/x; touch -d @1000000000 a",
     );
-    let parked = park(&root, &top.join("state/stage0")).unwrap();
+    let parked = park(&root, &top.join("state/stage0"), None).unwrap();
     assert_eq!(tree(parked.host_path()), before);
     assert_eq!(std::fs::metadata(parked.host_path().join("a")).unwrap().mtime(), 1_000_000_000);
     let left: Vec<String> = tree(&top).into_keys().filter(|name| !name.starts_with("state/")).collect();
@@ -58,7 +58,7 @@ fn two_stages_cannot_be_parked_in_one_place() {
     fill(&root);
     let place = directory.path().join("parked");
     sh(directory.path(), "mkdir parked; echo > parked/x");
-    assert!(park(&root, &place).unwrap_err().to_string().contains("parked"));
+    assert!(park(&root, &place, None).unwrap_err().to_string().contains("parked"));
     assert!(!tree(&directory.path().join("root")).is_empty());
 }
 
@@ -87,4 +87,35 @@ fn a_busy_mount_point_is_an_error_that_names_it() {
     std::process::Command::new("umount").arg(top.join("a/deep")).status().unwrap();
     assert!(cleared.contains("/a/deep"), "{cleared}");
     clear(&root).unwrap();
+}
+
+#[test]
+fn a_parked_image_has_its_own_mount_points_and_no_others_directories() {
+    let (directory, root) =
+        root_keeping(&["proc", "sys", "etc/hosts", "run/.env", "srv/mounted", "gone/x/y"]);
+    let top = directory.path().join("root");
+    sh(
+        &top,
+        "mkdir -p proc sys etc run srv gone/x; echo container > etc/hosts; echo > run/.env; touch sys/x",
+    );
+    let unpacked = apply(
+        &root,
+        vec![
+            dir("proc").with(|entry| (entry.mode, entry.uid, entry.mtime) = (0o555, 7, 1_000_000_000)),
+            dir("run").with(|entry| entry.mode = 0o711),
+            dir("etc"),
+            file("etc/hosts", "the image's"),
+            file("f", "f"),
+        ],
+    )
+    .unwrap();
+    sh(&top, "echo new > srv/by-a-command");
+    let parked = park(&root, &directory.path().join("parked"), Some(&unpacked.hidden)).unwrap();
+    let found: Vec<String> = tree(parked.host_path()).into_keys().collect();
+    assert_eq!(found, ["etc", "f", "proc", "run", "srv", "srv/by-a-command"]);
+    use std::os::unix::fs::MetadataExt as _;
+    let proc = std::fs::metadata(parked.host_path().join("proc")).unwrap();
+    let seen = (proc.mode() & 0o7777, proc.mtime());
+    assert_eq!(seen, (0o555, 1_000_000_000));
+    assert!(top.join("sys/x").exists() && top.join("etc/hosts").exists() && top.join("gone/x").exists());
 }

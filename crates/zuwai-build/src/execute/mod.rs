@@ -194,7 +194,7 @@ impl<'a> Executor<'a> {
                 let seen =
                     base::unpack_layers(&tree.root, &layers, &stage.base_name, self.store, self.network)?;
                 tree.fingerprints = seen.fingerprints;
-                tree.mount_points = seen.mount_points;
+                tree.hidden = seen.hidden;
             }
         }
         for step in &stage.steps {

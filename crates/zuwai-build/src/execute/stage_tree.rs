@@ -1,10 +1,9 @@
 //! One stage's tree.
 
-use std::collections::BTreeSet;
-
-use zuwai_layer::ImagePath;
+use zuwai_layer::{Entry, EntryKind, ImagePath, Xattrs};
 use zuwai_rootfs::fingerprint::Fingerprints;
 use zuwai_rootfs::index::Index;
+use zuwai_rootfs::unpack::Hidden;
 use zuwai_rootfs::{ChangeSet, Root, RootfsError};
 
 /// A stage's tree, and what it was after the last step.
@@ -16,14 +15,32 @@ pub struct StageTree {
     pub index: Option<Index>,
     /// What unpacking and writing layers saw of contents, until there is an index to remember it.
     pub fingerprints: Fingerprints,
-    /// Mount points of the container that the image has too, in place.
-    pub mount_points: BTreeSet<ImagePath>,
+    /// What the image has where something is kept out, in place.
+    pub hidden: Hidden,
 }
 
 impl StageTree {
     /// A tree of which nothing is known yet.
     pub fn new(root: Root) -> Self {
-        Self { root, index: None, fingerprints: Fingerprints::default(), mount_points: BTreeSet::new() }
+        Self { root, index: None, fingerprints: Fingerprints::default(), hidden: Hidden::default() }
+    }
+
+    /// Notes that the image has a directory where the container has a mount point; whether that is new.
+    pub fn add_mount_point(&mut self, path: &ImagePath) -> bool {
+        if self.hidden.mount_points.contains_key(path) {
+            return false;
+        }
+        let entry = Entry {
+            path: path.clone(),
+            kind: EntryKind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            xattrs: Xattrs::new(),
+        };
+        self.hidden.mount_points.insert(path.clone(), entry);
+        true
     }
 
     /// Keeps what was seen of contents, to tell a touched file from a changed one later.

@@ -68,7 +68,7 @@ pub fn run_command(
     if mode == Mode::InPlace {
         // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.
         for path in mounts::standard_mount_points() {
-            if tree.mount_points.insert(path.clone()) {
+            if tree.add_mount_point(&path) {
                 changes.mount_point(path);
             }
         }

@@ -191,11 +191,13 @@ impl Trees {
         match self.current.take() {
             None => {
                 let own = self.directory.join(OWN);
-                self.own = Some(park::park(&root, &own)?);
+                self.own = Some(park::park(&root, &own, None)?);
             }
             Some(current) if in_use(current) => {
                 tracing::info!("Saving stage {current} for later use");
-                let parked = park::park(&root, &self.directory.join(format!("stage-{current}")))?;
+                let hidden = self.stages.remove(&current).map(|tree| tree.hidden).unwrap_or_default();
+                let place = self.directory.join(format!("stage-{current}"));
+                let parked = park::park(&root, &place, Some(&hidden))?;
                 self.stages.insert(current, StageTree::new(parked));
             }
             Some(current) => {
