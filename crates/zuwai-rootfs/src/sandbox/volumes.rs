@@ -1,6 +1,7 @@
 //! The user's volumes, mounted inside the root.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::filesystem::cover;
@@ -14,7 +15,12 @@ pub(super) fn bind(stubs: &mut Stubs, volume: &Volume) -> Result<(), Failure> {
     let outside = Path::new(&volume.path);
     let doing = format!("mount the volume {}", outside.display());
     let source = outside.strip_prefix("/").during(&doing)?;
-    let is_directory = fs::symlink_metadata(source).during(&doing)?.is_dir();
+    let is_directory = match fs::symlink_metadata(source) {
+        Ok(metadata) => metadata.is_dir(),
+        // Unmounted since the build began, as mounts of other programs come and go: there is nothing to be seen.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).during(&doing),
+    };
     let target = if is_directory { stubs.directory(outside) } else { stubs.file(outside) }.during(&doing)?;
     let in_image = fs::symlink_metadata(&target).during(&doing)?;
     if in_image.is_dir() != is_directory {

@@ -17,7 +17,7 @@ use zuwai_rootfs::{KeepOut, Root};
 
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, captured, is_root, need, shell};
 
-pub const TESTS: [Test; 8] = [
+pub const TESTS: [Test; 9] = [
     ("volumes_are_seen_and_written", volumes_are_seen_and_written),
     ("mount_points_of_volumes_go_without_a_trace", mount_points_of_volumes_go_without_a_trace),
     ("content_under_a_volume_is_untouched", content_under_a_volume_is_untouched),
@@ -26,6 +26,7 @@ pub const TESTS: [Test; 8] = [
     ("what_is_hidden_in_a_volume_is_not_seen", what_is_hidden_in_a_volume_is_not_seen),
     ("a_volume_of_another_kind_than_the_images_is_an_error", another_kind_is_an_error),
     ("a_stub_in_a_volume_goes_too", a_stub_in_a_volume_goes_too),
+    ("a_volume_that_is_gone_is_not_missed", a_volume_that_is_gone_is_not_missed),
 ];
 
 fn needed() -> Verdict {
@@ -69,6 +70,15 @@ fn volumes_are_seen_and_written() -> Verdict {
     assert_eq!(text, "from outside\nfrom outside\ngiven\n");
     assert_eq!(fs::read_to_string(&file).unwrap(), "from outside\nmore\n");
     assert!(fs::read_to_string(format!("{directory}/back")).unwrap().starts_with("uid=0"));
+    Ok(())
+}
+
+fn a_volume_that_is_gone_is_not_missed() -> Verdict {
+    needed()?;
+    let (root, (keep, directory), (_keep2, other)) = (busybox_root(), outside(), outside());
+    keep.close().unwrap();
+    let script = format!("test ! -e {directory} && cat {other}/given");
+    assert_eq!(said(root.path(), &[volume(&directory), volume(&other)], &script), "from outside\n");
     Ok(())
 }
 
