@@ -79,6 +79,19 @@ fn registries_that_do_not_let_us_in() {
 }
 
 #[test]
+fn a_push_that_is_refused_at_last() {
+    if !needs(REGISTRY) {
+        return;
+    }
+    let mut scene = Scene::with(RegistryOptions::plain().read_only().start());
+    // Archives would stay: they are whole, and what was asked for. A digest is that of an image that was pushed.
+    scene.outputs = false;
+    let digest = scene.path("out/digest").display().to_string();
+    scene.flags = vec!["--skip-push-permission-check".to_owned(), format!("--digest-file={digest}")];
+    insta::assert_snapshot!(scene.said_by_executor(PLAIN));
+}
+
+#[test]
 fn servers_that_are_no_registries() {
     if !needs(REGISTRY) {
         return;
