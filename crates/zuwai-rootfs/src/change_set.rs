@@ -11,9 +11,16 @@ pub enum Change {
     Upsert,
     /// It is no longer there, nor is anything that was below it.
     Delete,
-    /// A directory of mode 0755 and root's, although what is there is kept out: what a container's runtime leaves in the
-    /// image where it mounts something.
-    MountPoint,
+    /// A directory of this mode and owner, although what is there is kept out: what a container's runtime leaves in the
+    /// image where it mounts something, or what a copy of a whole tree has there.
+    MountPoint {
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
 }
 
 /// The paths that a step changed, in the order of a layer.
@@ -39,9 +46,9 @@ impl ChangeSet {
         self.changes.insert(path, Change::Delete);
     }
 
-    /// Notes that a directory was left where the runtime mounts something.
-    pub fn mount_point(&mut self, path: ImagePath) {
-        self.changes.insert(path, Change::MountPoint);
+    /// Notes that the image has a directory where something is mounted.
+    pub fn mount_point(&mut self, path: ImagePath, mode: u32, (uid, gid): (u32, u32)) {
+        self.changes.insert(path, Change::MountPoint { mode, uid, gid });
     }
 
     /// Adds later changes.

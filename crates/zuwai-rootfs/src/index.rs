@@ -134,7 +134,11 @@ impl Index {
     /// When one of them cannot be looked at.
     pub fn refresh(&mut self, root: &Root, changes: &ChangeSet) -> Result<(), RootfsError> {
         let mut directories: BTreeMap<ImagePath, Vec<&ImagePath>> = BTreeMap::new();
-        for (path, _) in changes.iter() {
+        for (path, change) in changes.iter() {
+            // Not the image's here, whatever its layer says.
+            if matches!(change, Change::MountPoint { .. }) {
+                continue;
+            }
             self.fingerprints.remove(path);
             if let Some(parent) = path.parent() {
                 directories.entry(parent).or_default().push(path);

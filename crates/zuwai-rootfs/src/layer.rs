@@ -52,8 +52,8 @@ pub fn write_layer<W: Write>(
     };
     let mut deleted: Option<&ImagePath> = None;
     for (path, change) in changes.iter() {
-        if change == Change::MountPoint {
-            writing.mount_point(path)?;
+        if let Change::MountPoint { mode, uid, gid } = change {
+            writing.mount_point(path, mode, (uid, gid))?;
             continue;
         }
         if path.is_root() || root.keep_out().covers(path) {
@@ -91,15 +91,20 @@ impl<W: Write> Writing<'_, W> {
         Ok(())
     }
 
-    fn mount_point(&mut self, path: &ImagePath) -> Result<(), RootfsError> {
+    fn mount_point(
+        &mut self,
+        path: &ImagePath,
+        mode: u32,
+        (uid, gid): (u32, u32),
+    ) -> Result<(), RootfsError> {
         self.parents(path)?;
         let root = Metadata::of(self.root).map_err(RootfsError::io("look at", &ImagePath::root()))?;
         let entry = Entry {
             path: path.clone(),
             kind: EntryKind::Directory,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
+            mode,
+            uid,
+            gid,
             mtime: root.mtime.seconds,
             xattrs: Xattrs::default(),
         };

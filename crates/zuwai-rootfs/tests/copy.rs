@@ -11,7 +11,7 @@
 mod tree;
 
 use tree::{Lab, SKIPPED};
-use zuwai_rootfs::copy::{CopyOptions, InlineFile, ModeChange, copy_inline};
+use zuwai_rootfs::copy::{CopyOptions, InlineFile, ModeChange, SourceTree, copy_inline};
 
 /// A `COPY` and what the image's tree is after it.
 struct Case {
@@ -447,6 +447,23 @@ fn the_change_set_is_what_was_written() {
     assert_eq!(target.changes(&lab.context(), "b.txt /"), ["/b.txt"], "the root has no entry");
     assert_eq!(target.changes(&lab.context(), "sock /s"), [""; 0]);
     assert_eq!(target.changes(&lab.context(), "nothing* /s/"), [""; 0]);
+}
+
+#[test]
+fn a_mount_point_in_a_copied_tree_is_in_the_layer_as_the_tree_has_it() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let source = lab.target_keeping_out(&[]);
+    for name in ["proc", "sys"] {
+        std::fs::create_dir_all(source.path().join("dir").join(name)).unwrap();
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o555);
+    std::fs::set_permissions(source.path().join("dir/proc"), mode).unwrap();
+    std::fs::write(source.path().join("dir/sys/full"), "").unwrap();
+    let target = lab.target_keeping_out(&["x/proc", "x/sys"]);
+    std::fs::create_dir_all(target.path().join("x/proc")).unwrap();
+    let root = source.root();
+    let changes = target.copy_with(&SourceTree::stage(&root), &["/dir"], "/x", &CopyOptions::default());
+    assert_eq!(changes.unwrap(), ["/x", "mount point /x/proc 555"]);
 }
 
 #[test]

@@ -27,20 +27,25 @@ impl StageTree {
 
     /// Notes that the image has a directory where the container has a mount point; whether that is new.
     pub fn add_mount_point(&mut self, path: &ImagePath) -> bool {
-        if self.hidden.mount_points.contains_key(path) {
-            return false;
+        let new = !self.hidden.mount_points.contains_key(path);
+        if new {
+            self.set_mount_point(path, 0o755, (0, 0));
         }
+        new
+    }
+
+    /// Notes what directory the image has where the container has a mount point.
+    pub fn set_mount_point(&mut self, path: &ImagePath, mode: u32, (uid, gid): (u32, u32)) {
         let entry = Entry {
             path: path.clone(),
             kind: EntryKind::Directory,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
+            mode,
+            uid,
+            gid,
             mtime: 0,
             xattrs: Xattrs::new(),
         };
         self.hidden.mount_points.insert(path.clone(), entry);
-        true
     }
 
     /// Keeps what was seen of contents, to tell a touched file from a changed one later.

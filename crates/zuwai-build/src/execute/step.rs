@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use zuwai_context::Context;
 use zuwai_rootfs::Root;
-use zuwai_rootfs::change_set::ChangeSet;
+use zuwai_rootfs::change_set::{Change, ChangeSet};
 use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
 use zuwai_rootfs::copy::{self, CopyOptions, ModeChange, SourceTree};
 use zuwai_rootfs::isolation::Mode;
@@ -69,7 +69,7 @@ pub fn run_command(
         // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.
         for path in mounts::standard_mount_points() {
             if tree.add_mount_point(&path) {
-                changes.mount_point(path);
+                changes.mount_point(path, 0o755, (0, 0));
             }
         }
     }
@@ -101,6 +101,13 @@ pub fn copy_files(
     let sources: Vec<Vec<u8>> = action.sources.iter().map(|path| path.clone().into_bytes()).collect();
     let changes = copy::copy(&target.root, source, &sources, action.destination.as_bytes(), &options)?;
     remember(trees, position, &changes)?;
+    if let Some(tree) = trees.stage_mut(position) {
+        for (path, change) in changes.iter() {
+            if let Change::MountPoint { mode, uid, gid } = change {
+                tree.set_mount_point(path, mode, (uid, gid));
+            }
+        }
+    }
     Ok(changes)
 }
 

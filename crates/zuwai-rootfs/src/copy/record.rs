@@ -13,6 +13,8 @@ enum Done {
     Directory,
     /// It is something else, made in place of whatever was there.
     Other,
+    /// It is a directory of this mode and owner in the image, but a mount point here.
+    MountPoint(u32, (u32, u32)),
     /// It was removed with its directory.
     Gone,
 }
@@ -36,6 +38,11 @@ impl Record {
         self.done.insert(path.clone(), Done::Other);
     }
 
+    /// The image has a directory of this mode and owner where something is mounted.
+    pub fn mount_point(&mut self, path: &ImagePath, mode: u32, owner: (u32, u32)) {
+        self.done.insert(path.clone(), Done::MountPoint(mode, owner));
+    }
+
     /// Something below a directory that is being replaced was removed.
     pub fn gone(&mut self, path: &ImagePath) {
         self.done.insert(path.clone(), Done::Gone);
@@ -53,6 +60,7 @@ impl Record {
             hidden_by = (*done != Done::Directory).then_some(path);
             match done {
                 Done::Gone => changes.delete(path.clone()),
+                Done::MountPoint(mode, owner) => changes.mount_point(path.clone(), *mode, *owner),
                 Done::Directory | Done::Other => changes.upsert(path.clone()),
             }
         }

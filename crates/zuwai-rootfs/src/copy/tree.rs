@@ -137,9 +137,13 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
         let included = there == Verdict::Include && wanted == Verdict::Include;
         let to_path = level.to_path.join(name)?;
         if self.target.root.keep_out().covers(&to_path) {
-            // Every image has an empty /proc and the like: those are no loss.
+            // Every image has an empty /proc and the like.
             if !is_directory || !self.is_empty(&from_path)? {
                 tracing::warn!("not copied: {to_path} belongs to the builder's own container");
+            } else if included {
+                self.make(depth)?;
+                let (mode, owner) = (self.mode(&metadata), self.owner(&metadata));
+                self.target.record.mount_point(&to_path, mode, owner);
             }
             return Ok(());
         }

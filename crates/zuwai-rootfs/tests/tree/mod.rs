@@ -259,7 +259,7 @@ impl Target {
                 let shown = |(path, change): (&ImagePath, Change)| match change {
                     Change::Upsert => path.to_string(),
                     Change::Delete => format!("-{path}"),
-                    Change::MountPoint => format!("mount point {path}"),
+                    Change::MountPoint { mode, .. } => format!("mount point {path} {mode:o}"),
                 };
                 changes.iter().map(shown).collect()
             })
