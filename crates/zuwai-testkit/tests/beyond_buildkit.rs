@@ -80,3 +80,19 @@ fn mode_of_a_file_with_many_names_changes_under_all_of_them() {
         );
     }
 }
+
+/// BuildKit in the Docker Engine takes the daemon's umask of 022 off the mode of directories that it makes on the way;
+/// BuildKit by itself does not.
+#[test]
+fn made_directories_get_all_of_chmod() {
+    if !ready() {
+        return;
+    }
+    let tree = build(
+        "FROM REGISTRY/busybox AS s\nRUN mkdir /d && touch /d/f /g\nFROM REGISTRY/busybox\n\
+         COPY --from=s --chmod=0777 /d /open\nCOPY --from=s --chmod=0733 /d/f /g /many/\n",
+    );
+    for (path, mode) in [("open", 0o777), ("open/f", 0o777), ("many", 0o733), ("many/g", 0o733)] {
+        assert_eq!(tree.get(path.as_bytes()).map(|node| node.mode), Some(mode), "{path}");
+    }
+}
