@@ -47,13 +47,17 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Whether the tree has anything at this place that a command will not see because of the volume.
+    /// Whether the image's own files at this place are what a command in `workdir` means: the image has content here, or
+    /// it has this directory and the command works in it. (`WORKDIR /workspace` is common, and so is a context mounted
+    /// there.)
     #[must_use]
-    pub fn covers_content_of(&self, root: &Root) -> bool {
-        let Ok(path) = ImagePath::clamped(self.path.as_encoded_bytes()) else { return false };
+    pub fn gives_way_to(&self, root: &Root, workdir: &ImagePath) -> bool {
+        let Ok(path) = ImagePath::clamped(self.path.as_encoded_bytes()) else { return true };
         match root.open_directory(&path).map(Dir::new) {
             Ok(Ok(mut names)) => {
-                names.any(|name| name.is_ok_and(|name| !matches!(name.file_name().to_bytes(), b"." | b"..")))
+                let has_content = names
+                    .any(|name| name.is_ok_and(|name| !matches!(name.file_name().to_bytes(), b"." | b"..")));
+                has_content || workdir.starts_with(&path)
             }
             _ => matches!(root.open_file(&path), Ok(Some(_))),
         }

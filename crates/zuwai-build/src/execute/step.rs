@@ -37,15 +37,17 @@ pub fn run_command(
         tracing::info!("Args: [{}]", arguments.join(" "));
     }
     tracing::info!("Running: [{}]", action.argv.join(" "));
-    if mode == Mode::Namespaces {
-        for volume in surroundings.volumes.iter().filter(|volume| volume.covers_content_of(&tree.root)) {
-            tracing::warn!(
-                "RUN sees the volume mounted at {0} instead of the image's files there, and what it writes there is \
-                 not in the image; mount the volume elsewhere if that is not meant",
+    let mut volumes = surroundings.volumes.clone();
+    volumes.retain(|volume| {
+        let gives_way = mode == Mode::Namespaces && volume.gives_way_to(&tree.root, &action.workdir);
+        if gives_way {
+            tracing::info!(
+                "RUN sees the image's files at {0}, not the volume that is mounted there",
                 volume.path.display()
             );
         }
-    }
+        !gives_way
+    });
     let command = Command {
         argv: action.argv.iter().map(OsString::from).collect(),
         env: action.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -54,7 +56,7 @@ pub fn run_command(
         hostname: HOSTNAME.to_owned(),
         resolv_conf: surroundings.resolv_conf.clone(),
         hosts: hosts(HOSTNAME),
-        volumes: surroundings.volumes.clone(),
+        volumes,
     };
     match run(&tree.root, &command, mode, Output::inherit(), &surroundings.interrupt)? {
         Outcome::Exited(0) => {}

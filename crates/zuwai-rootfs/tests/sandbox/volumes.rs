@@ -8,6 +8,7 @@ use std::process::{Command as Program, Stdio};
 use std::time::SystemTime;
 
 use tempfile::TempDir;
+use zuwai_layer::ImagePath;
 use zuwai_rootfs::command::Command;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::run::Outcome;
@@ -108,15 +109,22 @@ fn content_under_a_volume_is_untouched() -> Verdict {
     needed()?;
     let (root, (_keep, directory)) = (busybox_root(), outside());
     let inside = root.path().join(&directory[1..]);
-    let covers = || {
+    let gives_way = |workdir: &str| {
         let root = Root::open(root.path(), KeepOut::default()).unwrap();
-        [&directory, &format!("{directory}/given")].map(|path| volume(path).covers_content_of(&root))
+        let workdir = ImagePath::new(workdir).unwrap();
+        [&directory, &format!("{directory}/given")].map(|path| volume(path).gives_way_to(&root, &workdir))
     };
-    assert_eq!(covers(), [false, false]);
+    assert_eq!(gives_way("/"), [false, false]);
+    assert_eq!(gives_way(&directory), [false, false], "the image does not have the directory");
     fs::create_dir_all(&inside).unwrap();
-    assert_eq!(covers(), [false, false]);
+    assert_eq!(gives_way("/"), [false, false]);
+    assert_eq!(
+        gives_way(&format!("{directory}/deeper")),
+        [true, false],
+        "the command works in the image's directory"
+    );
     fs::write(inside.join("given"), "the image's own\n").unwrap();
-    assert_eq!(covers(), [true, true]);
+    assert_eq!(gives_way("/"), [true, true]);
     let before = (modified(&inside), modified(&inside.join("given")));
     for path in [directory.clone(), format!("{directory}/given")] {
         let script = format!("cat {directory}/given; echo x >> {directory}/given");
