@@ -119,14 +119,16 @@ impl About {
     }
 }
 
-/// What a build came to, in two lines: what it is called from now on, and how large it is.
+/// What a build came to: what it is called from now on, its layers, and how large they are.
 fn summary(result: &BuildResult, time: Duration) -> String {
     let size: u64 = result.layers.iter().map(|(_, size)| size).sum();
-    let layers = match result.layers.len() {
+    let count = match result.layers.len() {
         1 => "1 layer".to_owned(),
         count => format!("{count} layers"),
     };
-    format!("built {} in {:.1} s\n{layers}, {}", result.digest, time.as_secs_f64(), megabytes(size))
+    let layers: String =
+        result.layers.iter().map(|(digest, size)| format!("\n  {digest} {}", megabytes(*size))).collect();
+    format!("built {} in {:.1} s\n{count}, {}{layers}", result.digest, time.as_secs_f64(), megabytes(size))
 }
 
 /// A size as registries show it.
@@ -152,6 +154,17 @@ fn tell_where(layout: &Path, names: &[Reference]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_summary_names_every_layer() {
+        let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let digest: zuwai_layer::Digest = digest.parse().unwrap();
+        let result =
+            BuildResult { digest, config_digest: digest, layers: vec![(digest, 32), (digest, 2_000_000)] };
+        let expected =
+            format!("built {digest} in 1.5 s\n2 layers, 2.0 MB\n  {digest} 32 bytes\n  {digest} 2.0 MB");
+        assert_eq!(summary(&result, Duration::from_millis(1500)), expected);
+    }
 
     #[test]
     fn sizes_are_readable() {
