@@ -33,7 +33,7 @@ use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
 
 pub use error::BuildError;
-pub use request::{BuildRequest, DockerfileSource, Outputs, Surroundings};
+pub use request::{BuildRequest, CommandOutput, DockerfileSource, Outputs, Surroundings};
 
 use crate::execute::{Executor, Network};
 use crate::images::RegistryImages;

@@ -63,8 +63,20 @@ pub struct Surroundings {
     pub resolv_conf: Vec<u8>,
     /// The user's volumes, which commands see with namespaces too; none but as kaniko's executor.
     pub volumes: Vec<Volume>,
+    /// Where the output of commands goes.
+    pub command_output: CommandOutput,
     /// Raised when the build is told to stop.
     pub interrupt: Interrupt,
+}
+
+/// Where what a command writes to its standard output goes; its standard error goes to the program's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CommandOutput {
+    /// To the program's standard output, as with kaniko.
+    #[default]
+    Stdout,
+    /// To the program's standard error: standard output is for results.
+    Stderr,
 }
 
 /// Where a Dockerfile's text is.

@@ -105,12 +105,12 @@ impl Drop for Attached<'_> {
 }
 
 /// Listens for the signals that ask a program to end: the first raises the interrupt, waits for the commands to end and
-/// then calls `end`, which tidies up and exits; a second calls `end` at once. Must be called before the program has
+/// then calls `end`, which tidies up and exits; a second calls `end` at once, and tells it so (`true`). Must be called before the program has
 /// other threads: only threads started later leave the signals to the listener.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn listen(interrupt: &Interrupt, end: impl Fn(i32) + Send + Sync + 'static) -> io::Result<()> {
+pub fn listen(interrupt: &Interrupt, end: impl Fn(i32, bool) + Send + Sync + 'static) -> io::Result<()> {
     let signals = SignalSet::new(&ENDING);
     signals.block_only()?;
     let interrupt = interrupt.clone();
@@ -118,14 +118,14 @@ pub fn listen(interrupt: &Interrupt, end: impl Fn(i32) + Send + Sync + 'static) 
     let listener = move || {
         while let Ok(signal) = signals.wait() {
             if interrupt.raised().is_some() {
-                end(signal);
+                end(signal, true);
                 continue;
             }
             interrupt.raise(signal);
             let (interrupt, end) = (interrupt.clone(), Arc::clone(&end));
             std::thread::spawn(move || {
                 interrupt.wait_for_commands();
-                end(signal);
+                end(signal, false);
             });
         }
     };

@@ -63,3 +63,23 @@ fn builds_one_after_the_other_leave_the_container_its_own_files() {
         assert!(tree.get(b"etc/mine").is_none() && tree.get(b"kaniko").is_none(), "{name}");
     }
 }
+
+#[test]
+fn commands_cannot_look_into_the_builder() {
+    if !needs(PODMAN) || !needs(REGISTRY) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let context = scratch("look");
+    // It sees its own environment and files, and those of nobody else.
+    let look = "cat /proc/[0-9]*/environ > /seen 2> /dev/null; grep -q SEEN=own /seen && ! grep -q not-for-commands /seen";
+    let dockerfile = format!("FROM {}\nENV SEEN=own\nRUN {look}\n", registry.reference("busybox"));
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let mut flags = Environment::Docker.flags();
+    flags.extend(["-v".to_owned(), format!("{}:/workspace", context.path().display())]);
+    flags.extend(["-e".to_owned(), "AWS_SECRET_ACCESS_KEY=not-for-commands".to_owned()]);
+    let ran = podman.run(&flags, podman.executor(), &["--context=dir:///workspace", "--no-push"]);
+    assert!(ran.all().contains("Isolation: in-place"), "{}", ran.all());
+    assert_eq!(ran.code, 0, "{}", ran.all());
+}

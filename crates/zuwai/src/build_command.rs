@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use zuwai_build::promised_file::PromisedFile;
-use zuwai_build::{BuildError, BuildResult};
+use zuwai_build::{BuildError, BuildResult, CommandOutput, Surroundings};
 use zuwai_oci::reference::Reference;
 
 use crate::building::{self, Role};
@@ -63,7 +63,13 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
     if let Role::Watched(code) = building::become_root(meaning.build.isolation) {
         return Ok(code);
     }
-    let surroundings = surroundings::read(environment, &request::docker_config(environment));
+    // Standard output is for -q and -o -. A developer's machine may look like a container (a virtual machine made from an
+    // image does), so that it takes --force to build in its place.
+    let surroundings = Surroundings {
+        command_output: CommandOutput::Stderr,
+        container: None,
+        ..surroundings::read(environment, &request::docker_config(environment))
+    };
     let failed = |error| Failure::of_build(error, building::root_dir(&meaning.build, ROOT_FLAG));
     let about = About::promise(&parsed).map_err(failed)?;
     let result = building::build(&meaning.build, &surroundings, ROOT_FLAG)?;

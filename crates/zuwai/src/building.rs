@@ -1,6 +1,5 @@
 //! The one place that starts a build, and what all faces fill into a request the same way.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,8 +8,8 @@ use zuwai_build::hint::RootDir;
 use zuwai_build::{BuildRequest, BuildResult, Surroundings};
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::isolation::Isolation;
-use zuwai_rootfs::signals;
 use zuwai_rootfs::userns::{self, Entry};
+use zuwai_rootfs::{sandbox, signals};
 
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -31,7 +30,7 @@ pub enum Role {
 /// before anything that starts a thread.
 pub fn become_root(isolation: Isolation) -> Role {
     if isolation == Isolation::InPlace {
-        return Role::Builder;
+        return builder();
     }
     match userns::enter() {
         Entry::NotNeeded => {}
@@ -46,6 +45,14 @@ pub fn become_root(isolation: Isolation) -> Role {
         Entry::Inside(_) => {}
         Entry::Refused(error) => warn!("this user cannot be root in a user namespace: {error}"),
     }
+    builder()
+}
+
+/// This process builds: from here on no command that it starts may look into it, for credentials.
+fn builder() -> Role {
+    if let Err(error) = sandbox::close_to_others() {
+        warn!("commands that run in place may read this program's environment: {error}");
+    }
     Role::Builder
 }
 
@@ -59,10 +66,9 @@ pub fn build(
     surroundings: &Surroundings,
     root_flag: &str,
 ) -> Result<BuildResult, Failure> {
-    let asked_before = AtomicBool::new(false);
-    let end = move |signal: i32| {
+    let end = |signal: i32, asked_again: bool| {
         // Dropping the build's state in the main thread is what tidies up; this only bounds the wait for it.
-        if !asked_before.swap(true, Ordering::SeqCst) {
+        if !asked_again {
             std::thread::sleep(TIDYING);
         }
         std::process::exit(128 + signal);

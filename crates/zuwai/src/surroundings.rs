@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use zuwai_build::Surroundings;
+use zuwai_build::{CommandOutput, Surroundings};
 use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::volumes::{self, Volume};
 use zuwai_rootfs::{container, mounts};
@@ -19,9 +19,10 @@ const RESOLV_CONF_LIMIT: u64 = 64 << 10;
 pub fn read(environment: &Environment, docker_config: &Path) -> Surroundings {
     Surroundings {
         container: container::detect(|name| environment.get(name).map(str::to_owned)),
-        keep_out: own_paths(docker_config),
+        keep_out: own_paths(docker_config, environment),
         resolv_conf: resolv_conf(Path::new("/etc/resolv.conf")),
         volumes: Vec::new(),
+        command_output: CommandOutput::Stdout,
         interrupt: Interrupt::new(),
     }
 }
@@ -58,11 +59,32 @@ fn volumes<'a>(own: impl Iterator<Item = &'a Path>) -> Vec<Volume> {
 }
 
 /// What in `/` is this program's own when it builds in place: itself, and the directories where kaniko's users mount
-/// credentials and certificates.
-fn own_paths(docker_config: &Path) -> Vec<PathBuf> {
+/// credentials and certificates; those of clouds where they are there, for an image may have such a directory too.
+fn own_paths(docker_config: &Path, environment: &Environment) -> Vec<PathBuf> {
     let mut own = vec![PathBuf::from("/kaniko"), docker_config.to_owned()];
     own.extend(std::env::current_exe());
+    own.extend(cloud_credentials(environment).into_iter().filter(|path| path.exists()));
     own
+}
+
+/// Where the clouds' own tools look for credentials.
+fn cloud_credentials(environment: &Environment) -> Vec<PathBuf> {
+    const DIRECTORIES: [&str; 3] = [".aws", ".azure", ".config/gcloud"];
+    const FILES: [&str; 5] = [
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CONFIG_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AZURE_FEDERATED_TOKEN_FILE",
+    ];
+    let home = environment.home().unwrap_or_else(|| PathBuf::from("/root"));
+    let files = FILES.into_iter().filter_map(|name| environment.non_empty(name)).map(PathBuf::from);
+    DIRECTORIES
+        .into_iter()
+        .map(|name| home.join(name))
+        .chain(files)
+        .filter(|path| path.is_absolute())
+        .collect()
 }
 
 /// What name servers there are. Without such a file the resolvers' own default holds, here and in the image.
@@ -81,10 +103,24 @@ mod tests {
 
     #[test]
     fn the_builders_own_files_are_kept_out() {
-        let own = own_paths(Path::new("/root/.docker"));
-        for path in [Path::new("/kaniko"), Path::new("/root/.docker"), &std::env::current_exe().unwrap()] {
+        let own = own_paths(Path::new("/root/.docker"), &Environment::default());
+        let program = std::env::current_exe().unwrap();
+        for path in [Path::new("/kaniko"), Path::new("/root/.docker"), program.as_path()] {
             assert!(own.iter().any(|kept| kept == path), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn the_clouds_credentials_are_known() {
+        let variables = [
+            ("HOME", "/home/me"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/secret/key.json"),
+            ("AWS_CONFIG_FILE", ""),
+        ];
+        let environment =
+            variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let expected = ["/home/me/.aws", "/home/me/.azure", "/home/me/.config/gcloud", "/secret/key.json"];
+        assert_eq!(cloud_credentials(&environment), expected.map(PathBuf::from));
     }
 
     #[test]

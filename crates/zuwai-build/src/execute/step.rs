@@ -1,6 +1,8 @@
 //! RUN, COPY, ADD and WORKDIR: what each does to a tree, and the layer it leaves.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd as _;
+use std::process::Stdio;
 
 use zuwai_context::Context;
 use zuwai_rootfs::Root;
@@ -16,7 +18,7 @@ use zuwai_rootfs::run_error::RunError;
 use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{CopyAction, RunAction, Tree, WorkdirAction};
-use crate::request::Surroundings;
+use crate::request::{CommandOutput, Surroundings};
 
 /// Runs a command and finds what it changed.
 ///
@@ -58,7 +60,7 @@ pub fn run_command(
         hosts: hosts(HOSTNAME),
         volumes,
     };
-    match run(&tree.root, &command, mode, Output::inherit(), &surroundings.interrupt)? {
+    match run(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)? {
         Outcome::Exited(0) => {}
         Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
         Outcome::Signaled(signal) => {
@@ -76,6 +78,17 @@ pub fn run_command(
         }
     }
     Ok(changes)
+}
+
+/// Where a command's output goes.
+fn output(surroundings: &Surroundings) -> Result<Output, StepError> {
+    match surroundings.command_output {
+        CommandOutput::Stdout => Ok(Output::inherit()),
+        CommandOutput::Stderr => {
+            let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(StepError::Output)?;
+            Ok(Output { stdout: stderr.into(), stderr: Stdio::inherit() })
+        }
+    }
 }
 
 /// Copies files, and unpacks archives for ADD.

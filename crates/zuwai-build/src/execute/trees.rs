@@ -191,7 +191,16 @@ impl Trees {
         match self.current.take() {
             None => {
                 let own = self.directory.join(OWN);
-                self.own = Some(park::park(&root, &own, None)?);
+                match park::park(&root, &own, None) {
+                    Ok(parked) => self.own = Some(parked),
+                    Err(error) => {
+                        // What was moved before it failed goes back at once: the rest is still there.
+                        if let Ok(parked) = Root::open(&own, KeepOut::default()) {
+                            restore::restore(&parked, &root)?;
+                        }
+                        return Err(error.into());
+                    }
+                }
             }
             Some(current) if in_use(current) => {
                 tracing::info!("Saving stage {current} for later use");

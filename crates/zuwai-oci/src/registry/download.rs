@@ -109,9 +109,13 @@ impl Download {
     /// Waits until the blob is in the store, verified.
     pub async fn wait(&self) -> Result<(), OciError> {
         let mut done = self.state.done.subscribe();
-        // The sender lives in the state, which we hold: this cannot fail.
-        let _ = done.wait_for(|done| *done).await;
-        self.state.outcome().unwrap_or(Ok(()))
+        loop {
+            if let Some(outcome) = self.state.outcome() {
+                return outcome;
+            }
+            // The sender lives in the state, which we hold: this cannot fail.
+            let _ = done.wait_for(|done| *done).await;
+        }
     }
 
     /// The same for a plain thread; must not be called from async code.

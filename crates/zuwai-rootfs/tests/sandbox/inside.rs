@@ -53,7 +53,7 @@ pub fn main_if_inside() {
 fn command(root: &Path, user: &str, script: &str, mode: Mode, volume: Option<Volume>) {
     let root = Root::open(root, KeepOut::default()).unwrap();
     let interrupt = Interrupt::new();
-    listen(&interrupt, |signal| std::process::exit(128 + signal)).unwrap();
+    listen(&interrupt, |signal, _| std::process::exit(128 + signal)).unwrap();
     let volumes = volume.into_iter().collect();
     let command = zuwai_rootfs::command::Command { user: user.to_owned(), volumes, ..shell(script) };
     match run(&root, &command, mode, Output::inherit(), &interrupt) {

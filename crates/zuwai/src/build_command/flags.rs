@@ -59,7 +59,8 @@ pub const BUILD: &[Flag] = &[
     flag("format", Word("string", &["oci", "docker"]), "media types, as podman has it")
         .default("oci")
         .later(&["oci"]),
-    flag("network", Text, "network of RUN").later(&["", "default"]),
+    flag("network", Text, "network of RUN: default and host, which are the same here")
+        .later(&["", "default", "host"]),
     flag("provenance", Text, "provenance attestation").later(&["", "false"]),
     flag("sbom", Text, "SBOM attestation").later(&["", "false"]),
     flag("security-opt", List, "security options").later(NEVER),
