@@ -189,7 +189,7 @@ impl<'a> Executor<'a> {
                 _ => None,
             };
             let in_use = |other: usize| self.plan.last_use(other).is_some_and(|last| last >= position);
-            if !self.trees.take_over(position, below)? {
+            if !self.trees.take_over(position, below) {
                 let tree = self.trees.open(position, in_use)?;
                 let seen =
                     base::unpack_layers(&tree.root, &layers, &stage.base_name, self.store, self.network)?;

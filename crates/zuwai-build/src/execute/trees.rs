@@ -113,18 +113,15 @@ impl Trees {
     }
 
     /// Goes on in the tree of the stage below, which nobody else needs. False if it has none, or not in its place.
-    ///
-    /// # Errors
-    /// Never today.
-    pub fn take_over(&mut self, position: usize, below: Option<usize>) -> Result<bool, BuildError> {
-        let Some(below) = below else { return Ok(false) };
+    pub fn take_over(&mut self, position: usize, below: Option<usize>) -> bool {
+        let Some(below) = below else { return false };
         if self.mode == Mode::InPlace && self.current != Some(below) {
-            return Ok(false);
+            return false;
         }
-        let Some(tree) = self.stages.remove(&below) else { return Ok(false) };
+        let Some(tree) = self.stages.remove(&below) else { return false };
         self.stages.insert(position, tree);
         self.current = Some(position);
-        Ok(true)
+        true
     }
 
     /// An empty tree for a stage. In place, the stage in `/` is parked if `in_use` says so, else removed.

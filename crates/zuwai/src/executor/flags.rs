@@ -13,6 +13,40 @@ const ZERO: &[&str] = &["0"];
 const EMPTY: &[&str] = &[""];
 const NEVER: &[&str] = &[];
 
+// Flags that several commands have.
+const CREDENTIAL_HELPERS: Flag = flag("credential-helpers", List, "credential helpers to ask").later(EMPTY);
+const DESTINATION: Flag =
+    flag("destination", List, "name to push the image to; repeat for several").short('d');
+const IMAGE_DOWNLOAD_RETRY: Flag =
+    flag("image-download-retry", Int, "how often a failed download is tried again").later(ZERO);
+const INSECURE: Flag = flag("insecure", Bool, "push over plain HTTP");
+const INSECURE_PULL: Flag = flag("insecure-pull", Bool, "pull over plain HTTP");
+const INSECURE_REGISTRY: Flag =
+    flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several");
+const LOG_FORMAT: Flag = flag("log-format", Text, "form of log lines: text, color or json").default("color");
+const LOG_TIMESTAMP: Flag = flag("log-timestamp", Bool, "log full time stamps");
+const PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag =
+    flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error").later(FALSE);
+const PUSH_RETRY: Flag = flag("push-retry", Int, "how often a failed push is tried again").later(ZERO);
+const REGISTRY_CERTIFICATE: Flag =
+    flag("registry-certificate", KeyValues, "certificate authority of a registry").later(NEVER);
+const REGISTRY_CLIENT_CERT: Flag =
+    flag("registry-client-cert", KeyValues, "client certificate for a registry").later(NEVER);
+const REGISTRY_MAP: Flag = flag("registry-map", KeyMultiValues, "registries to ask in place of one")
+    .environment("KANIKO_REGISTRY_MAP")
+    .later(NEVER);
+const REGISTRY_MIRROR: Flag =
+    flag("registry-mirror", List, "mirror of Docker Hub").environment("KANIKO_REGISTRY_MIRROR").later(NEVER);
+const SKIP_DEFAULT_REGISTRY_FALLBACK: Flag =
+    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail")
+        .only_with("registry-mirror");
+const SKIP_TLS_VERIFY: Flag =
+    flag("skip-tls-verify", Bool, "push without checking the registry's certificate");
+const SKIP_TLS_VERIFY_PULL: Flag =
+    flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate");
+const SKIP_TLS_VERIFY_REGISTRY: Flag =
+    flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several");
+
 /// The flags of `executor`.
 pub const EXECUTOR: &[Flag] = &[
     flag("annotation", KeyValues, "annotation of the image's manifest; repeat for several").later(NEVER),
@@ -37,10 +71,10 @@ pub const EXECUTOR: &[Flag] = &[
         .short('c')
         .default("/workspace/"),
     flag("context-sub-path", Text, "directory inside the context that is the context proper"),
-    flag("credential-helpers", List, "credential helpers to ask").later(EMPTY),
+    CREDENTIAL_HELPERS,
     flag("custom-platform", Text, "the platform to build for, as linux/arm64"),
     flag("customPlatform", Text, "old name of --custom-platform").deprecated_for("custom-platform"),
-    flag("destination", List, "name to push the image to; repeat for several").short('d'),
+    DESTINATION,
     flag("digest-file", Text, "file to write the image's digest to"),
     flag("dockerfile", Text, "the Dockerfile, relative to the context").short('f').default("Dockerfile"),
     flag("dryrun", Bool, "print what would be done").later(FALSE),
@@ -54,20 +88,20 @@ pub const EXECUTOR: &[Flag] = &[
     flag("ignore-var-run", Bool, "leave what the container has in /var/run out of the image")
         .default("true")
         .always_so("what is mounted there never reaches a layer, what the image has there is the image's"),
-    flag("image-download-retry", Int, "how often a failed download is tried again").later(ZERO),
+    IMAGE_DOWNLOAD_RETRY,
     flag("image-format", Word("imageformat", &[]), "media types of the image").later(EMPTY),
     flag("image-fs-extract-retry", Int, "how often a failed unpacking is tried again").later(ZERO),
     flag("image-name-tag-with-digest-file", Text, "file to write NAME:TAG@DIGEST of every destination to"),
     flag("image-name-with-digest-file", Text, "file to write NAME@DIGEST of every destination to"),
-    flag("insecure", Bool, "push over plain HTTP"),
-    flag("insecure-pull", Bool, "pull over plain HTTP"),
-    flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),
+    INSECURE,
+    INSECURE_PULL,
+    INSECURE_REGISTRY,
     flag("kaniko-dir", Text, "directory for everything the build keeps on disk")
         .default("/kaniko")
         .environment("KANIKO_DIR"),
     flag("label", List, "label of the image as NAME=value; repeat for several"),
-    flag("log-format", Text, "form of log lines: text, color or json").default("color"),
-    flag("log-timestamp", Bool, "log full time stamps"),
+    LOG_FORMAT,
+    LOG_TIMESTAMP,
     flag("materialize", Bool, "leave the image's files in the file system").later(FALSE),
     flag("no-push", Bool, "do not push the image").environment("KANIKO_NO_PUSH"),
     flag("no-push-cache", Bool, "do not push to the layer cache").only_with("cache"),
@@ -78,23 +112,20 @@ pub const EXECUTOR: &[Flag] = &[
     flag("preserve-context", Bool, "keep the context intact through the build")
         .environment("KANIKO_PRESERVE_CONTEXT")
         .always_so("a build never changes its context"),
-    flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error").later(FALSE),
-    flag("push-retry", Int, "how often a failed push is tried again").later(ZERO),
-    flag("registry-certificate", KeyValues, "certificate authority of a registry").later(NEVER),
-    flag("registry-client-cert", KeyValues, "client certificate for a registry").later(NEVER),
-    flag("registry-map", KeyMultiValues, "registries to ask in place of one")
-        .environment("KANIKO_REGISTRY_MAP")
-        .later(NEVER),
-    flag("registry-mirror", List, "mirror of Docker Hub").environment("KANIKO_REGISTRY_MIRROR").later(NEVER),
+    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    PUSH_RETRY,
+    REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT,
+    REGISTRY_MAP,
+    REGISTRY_MIRROR,
     flag("reproducible", Bool, "leave time stamps out of the image").later(FALSE),
     flag("secret", Secret, "secret for RUN --mount=type=secret").later(NEVER),
     flag("single-snapshot", Bool, "take one snapshot at the end").later(FALSE),
-    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail")
-        .only_with("registry-mirror"),
+    SKIP_DEFAULT_REGISTRY_FALLBACK,
     flag("skip-push-permission-check", Bool, "do not check before the build that the push will be allowed"),
-    flag("skip-tls-verify", Bool, "push without checking the registry's certificate"),
-    flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate"),
-    flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several"),
+    SKIP_TLS_VERIFY,
+    SKIP_TLS_VERIFY_PULL,
+    SKIP_TLS_VERIFY_REGISTRY,
     flag("skip-unused-stages", Bool, "build only stages the image needs").always_so("others are never built"),
     flag("snapshot-mode", Word("string", &["full", "redo", "time"]), "how changed files are found")
         .default("full")
@@ -114,26 +145,23 @@ pub const EXECUTOR: &[Flag] = &[
 
 /// The flags of `executor push`.
 pub const PUSH: &[Flag] = &[
-    flag("credential-helpers", List, "credential helpers to ask").later(EMPTY),
-    flag("destination", List, "name to push the image to; repeat for several").short('d'),
-    flag("image-download-retry", Int, "how often a failed download is tried again").later(ZERO),
-    flag("insecure", Bool, "push over plain HTTP"),
-    flag("insecure-pull", Bool, "pull over plain HTTP"),
-    flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),
-    flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error").later(FALSE),
-    flag("push-retry", Int, "how often a failed push is tried again").later(ZERO),
-    flag("registry-certificate", KeyValues, "certificate authority of a registry").later(NEVER),
-    flag("registry-client-cert", KeyValues, "client certificate for a registry").later(NEVER),
-    flag("registry-map", KeyMultiValues, "registries to ask in place of one")
-        .environment("KANIKO_REGISTRY_MAP")
-        .later(NEVER),
-    flag("registry-mirror", List, "mirror of Docker Hub").environment("KANIKO_REGISTRY_MIRROR").later(NEVER),
-    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail")
-        .only_with("registry-mirror"),
+    CREDENTIAL_HELPERS,
+    DESTINATION,
+    IMAGE_DOWNLOAD_RETRY,
+    INSECURE,
+    INSECURE_PULL,
+    INSECURE_REGISTRY,
+    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    PUSH_RETRY,
+    REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT,
+    REGISTRY_MAP,
+    REGISTRY_MIRROR,
+    SKIP_DEFAULT_REGISTRY_FALLBACK,
     flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
-    flag("skip-tls-verify", Bool, "push without checking the registry's certificate"),
-    flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate"),
-    flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several"),
+    SKIP_TLS_VERIFY,
+    SKIP_TLS_VERIFY_PULL,
+    SKIP_TLS_VERIFY_REGISTRY,
 ];
 
 /// The flags of `executor login`.
@@ -152,20 +180,17 @@ pub const WARMER: &[Flag] = &[
     flag("dockerfile", Text, "Dockerfile whose base images are fetched").short('d'),
     flag("force", Bool, "fetch images that are there already").short('f'),
     flag("image", List, "image to fetch; repeat for several").short('i'),
-    flag("insecure-pull", Bool, "pull over plain HTTP"),
-    flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),
-    flag("log-format", Text, "form of log lines: text, color or json").default("color"),
-    flag("log-timestamp", Bool, "log full time stamps"),
-    flag("registry-certificate", KeyValues, "certificate authority of a registry").later(NEVER),
-    flag("registry-client-cert", KeyValues, "client certificate for a registry").later(NEVER),
-    flag("registry-map", KeyMultiValues, "registries to ask in place of one")
-        .environment("KANIKO_REGISTRY_MAP")
-        .later(NEVER),
-    flag("registry-mirror", List, "mirror of Docker Hub").environment("KANIKO_REGISTRY_MIRROR").later(NEVER),
-    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail")
-        .only_with("registry-mirror"),
-    flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate"),
-    flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several"),
+    INSECURE_PULL,
+    INSECURE_REGISTRY,
+    LOG_FORMAT,
+    LOG_TIMESTAMP,
+    REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT,
+    REGISTRY_MAP,
+    REGISTRY_MIRROR,
+    SKIP_DEFAULT_REGISTRY_FALLBACK,
+    SKIP_TLS_VERIFY_PULL,
+    SKIP_TLS_VERIFY_REGISTRY,
     flag("verbosity", Text, "what is logged: trace, debug, info, warn, error, fatal or panic")
         .short('v')
         .default("info"),
