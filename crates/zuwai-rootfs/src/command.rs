@@ -1,10 +1,12 @@
 //! A command as a RUN instruction asks for it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zuwai_layer::ImagePath;
 
+use crate::step_mount::{StepMount, StepNetwork};
 use crate::volumes::Volume;
 
 /// A command to run in a root.
@@ -26,6 +28,13 @@ pub struct Command {
     pub hosts: Vec<u8>,
     /// What of the outside the command sees, in namespaces; in place it sees all that the container has mounted.
     pub volumes: Vec<Volume>,
+    /// What it sees while it runs, in the order in which it is put there.
+    pub mounts: Vec<StepMount>,
+    /// Its network.
+    pub network: StepNetwork,
+    /// An empty directory of the builder's, on the state directory's file system, for what a step may write and nobody
+    /// keeps, and for what mounts cover in place. What is in it afterwards is removed by the caller.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Command {
@@ -41,6 +50,9 @@ impl Command {
             resolv_conf: Vec::new(),
             hosts: hosts(HOSTNAME),
             volumes: Vec::new(),
+            mounts: Vec::new(),
+            network: StepNetwork::default(),
+            scratch: None,
         }
     }
 }

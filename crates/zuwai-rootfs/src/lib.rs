@@ -20,7 +20,8 @@
 //! - [`path_match`]: wildcards of `COPY`.
 //! - [`copy`]: what `COPY` and `ADD` write.
 //! - [`archive`]: what `ADD` does with a local archive.
-//! - [`passwd`]: users and groups of an image; [`command`]: what a RUN asks for; [`run`]: running it.
+//! - [`passwd`]: users and groups of an image; [`command`]: what a RUN asks for; [`step_mount`]: what it sees besides
+//!   the root; [`run`]: running it.
 //! - [`isolation`]: which of the two ways commands run, and why; [`container`] and [`mounts`]: what this process stands in.
 //! - [`volumes`]: what a container's user mounted into it, which commands see with namespaces too.
 //! - [`sandbox`]: the process that holds a step; [`userns`]: user namespaces; [`signals`]: being told to stop.
@@ -51,6 +52,7 @@ pub mod run;
 pub mod run_error;
 pub mod sandbox;
 pub mod signals;
+pub mod step_mount;
 pub mod unpack;
 pub mod userns;
 pub mod volumes;

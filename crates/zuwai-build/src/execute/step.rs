@@ -14,6 +14,7 @@ use zuwai_rootfs::mounts;
 use zuwai_rootfs::passwd::Accounts;
 use zuwai_rootfs::run::{Outcome, Output, run};
 use zuwai_rootfs::run_error::RunError;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use super::trees::Trees;
 use crate::error::StepError;
@@ -59,6 +60,9 @@ pub fn run_command(
         resolv_conf: surroundings.resolv_conf.clone(),
         hosts: hosts(HOSTNAME),
         volumes,
+        mounts: Vec::new(),
+        network: StepNetwork::default(),
+        scratch: None,
     };
     match run(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)? {
         Outcome::Exited(0) => {}
