@@ -7,13 +7,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use zuwai_layer::ImagePath;
 
 /// One thing that a step sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepMount {
-    /// Where in the root. Links are followed inside the root; what is missing is made, and goes again after the step.
-    pub target: ImagePath,
+    /// Where in the root: absolute in it. Links are followed inside the root; what is missing is made, and goes again
+    /// after the step.
+    pub target: PathBuf,
     /// What it is.
     pub kind: StepMountKind,
 }
@@ -70,8 +70,8 @@ impl fmt::Debug for StepMountKind {
             }
             Self::Tmpfs { size } => f.debug_struct("Tmpfs").field("size", size).finish(),
             Self::File { content, mode, uid, gid } => {
-                let fields = (format_args!("{} bytes", content.len()), mode, uid, gid);
-                f.debug_tuple("File").field(&fields.0).field(&(fields.1, fields.2, fields.3)).finish()
+                let length = content.len();
+                write!(f, "File({length} bytes, mode {mode:o}, owner {uid}:{gid})")
             }
             Self::Socket { path } => f.debug_struct("Socket").field("path", path).finish(),
         }
