@@ -16,6 +16,7 @@ use crate::run_error::RunError;
 use crate::sandbox::spec::{Enclosure, Entered, Report, Step};
 use crate::sandbox::{STANDARD_MOUNT_POINTS, parent};
 use crate::signals::Interrupt;
+use crate::step_mount::StepNetwork;
 use crate::userns::IdMaps;
 
 /// What the user wants: `--isolation`.
@@ -110,6 +111,9 @@ pub fn probe(state_dir: &Path) -> Result<Entered, RunError> {
         resolv_conf: Vec::new(),
         hosts: Vec::new(),
         volumes: Vec::new(),
+        mounts: Vec::new(),
+        network: StepNetwork::Host,
+        scratch: None,
     };
     let step = Step { enclosure: Some(enclosure), execution: None, workdir: "/".into() };
     let quiet = Output { stdout: Stdio::null(), stderr: Stdio::null() };

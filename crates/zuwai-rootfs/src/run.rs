@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::command::Command;
@@ -13,6 +13,7 @@ use crate::run_error::RunError;
 use crate::sandbox::parent;
 use crate::sandbox::spec::{DEFAULT_CAPABILITIES, Enclosure, Execution, Report, Step};
 use crate::signals::Interrupt;
+use crate::step_mount::StepNetwork;
 
 /// How a command that was started ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +95,17 @@ fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
     let mut workdir = b"/".to_vec();
     workdir.extend_from_slice(command.workdir.as_bytes());
     let enclosure = match mode {
+        Mode::InPlace if command.network == StepNetwork::None => return Err(RunError::NetworkInPlace),
         Mode::InPlace => None,
         Mode::Namespaces => Some(Enclosure {
-            root: real_path(root)?,
+            root: real_path(root.host_path())?,
             hostname: command.hostname.clone(),
             resolv_conf: command.resolv_conf.clone(),
             hosts: command.hosts.clone(),
             volumes: command.volumes.clone(),
+            mounts: command.mounts.clone(),
+            network: command.network,
+            scratch: command.scratch.as_deref().map(real_path).transpose()?,
         }),
     };
     let capabilities = enclosure.as_ref().map(|_| DEFAULT_CAPABILITIES);
@@ -109,7 +114,6 @@ fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
     Ok(Step { enclosure, execution: Some(execution), workdir: OsString::from_vec(workdir) })
 }
 
-fn real_path(root: &Root) -> Result<PathBuf, RunError> {
-    let path = root.host_path();
+fn real_path(path: &Path) -> Result<PathBuf, RunError> {
     path.canonicalize().map_err(|source| RunError::File { doing: "find", path: path.to_owned(), source })
 }

@@ -32,6 +32,12 @@ pub enum RunError {
         /// The step that failed and how.
         reason: String,
     },
+    /// A command is to have no network, and runs in place, where it has the container's.
+    #[error(
+        "a RUN without a network (--network=none) needs namespaces, and commands run in place here: build where \
+         namespaces can be had (the log says why they cannot), or with --network=default"
+    )]
+    NetworkInPlace,
     /// A step of setting up the sandbox failed.
     #[error("cannot set up the sandbox: {step}: {error}")]
     Sandbox {

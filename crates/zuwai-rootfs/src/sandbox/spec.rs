@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::command::StartError;
+use crate::step_mount::{StepMount, StepNetwork};
 use crate::volumes::Volume;
 
 /// The first message to the helper: everything it is to do.
@@ -32,6 +33,12 @@ pub struct Enclosure {
     pub hosts: Vec<u8>,
     /// The user's volumes.
     pub volumes: Vec<Volume>,
+    /// What this step alone sees, in the order in which it is mounted.
+    pub mounts: Vec<StepMount>,
+    /// Its network.
+    pub network: StepNetwork,
+    /// An empty directory for what the step may write and nobody keeps; absolute, without links.
+    pub scratch: Option<PathBuf>,
 }
 
 /// The command and who it is.
