@@ -45,6 +45,7 @@ pub mod park;
 pub mod passwd;
 pub mod path_filter;
 pub mod path_match;
+mod quietly;
 pub mod resolve;
 pub mod restore;
 pub mod root;

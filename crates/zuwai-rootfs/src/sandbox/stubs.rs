@@ -7,10 +7,11 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
 /// As the kernel: more links than this in one path are a loop.
@@ -95,17 +96,9 @@ fn remove_unused(path: &Path) -> io::Result<()> {
 /// Does something to an entry and puts back its directory's times.
 fn quietly(path: &Path, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let before = fs::symlink_metadata(parent)?;
-    work()?;
-    #[allow(clippy::cast_possible_wrap, clippy::cast_lossless)]
-    let time = |seconds, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
-    let times = Timestamps {
-        last_access: time(before.atime(), before.atime_nsec()),
-        last_modification: time(before.mtime(), before.mtime_nsec()),
-    };
-    // A file system that takes no times keeps the new ones.
-    let _ = rustix::fs::utimensat(CWD, parent, &times, AtFlags::SYMLINK_NOFOLLOW);
-    Ok(())
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(parent, flags, Mode::empty())?;
+    crate::quietly::quietly(directory.as_fd(), work)
 }
 
 /// Follows every link of an absolute path, also where what it names does not exist.
@@ -146,6 +139,8 @@ fn names(path: &Path) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     fn mtime(path: &Path) -> (i64, i64) {
