@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use zuwai_context::ContextError;
-use zuwai_dockerfile::Diagnostics;
+use zuwai_dockerfile::{Diagnostics, Span};
 use zuwai_layer::error::LayerError;
 use zuwai_oci::error::{FormatError, OciError};
 use zuwai_oci::reference::Reference;
@@ -208,6 +208,42 @@ pub enum StepError {
     /// An image that files are copied from could not be had.
     #[error(transparent)]
     Build(Box<BuildError>),
+    /// What a mount of RUN asks for cannot be had.
+    #[error("cannot mount this")]
+    Mount {
+        /// The flag's place in the Dockerfile.
+        span: Option<Span>,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// What is to be mounted is not there.
+    #[error("{path:?}: not found")]
+    NoSource {
+        /// The path in its tree.
+        path: String,
+    },
+    /// A secret that a RUN requires was not given.
+    #[error("secret {id:?} is required, and was not given")]
+    NoSecret {
+        /// Its name.
+        id: String,
+    },
+    /// An SSH agent that a RUN requires was not given.
+    #[error("SSH agent {id:?} is required, and was not given")]
+    NoSshAgent {
+        /// Its name.
+        id: String,
+    },
+    /// The directory of a cache mount cannot be used.
+    #[error("cannot use the cache mount in {path}", path = path.display())]
+    Cache {
+        /// The directory or lock file.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl BuildError {

@@ -31,6 +31,7 @@ use zuwai_oci::config::Created;
 use zuwai_oci::image::Image;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 pub use error::BuildError;
 pub use request::{BuildRequest, CommandOutput, DockerfileSource, Outputs, Surroundings};
@@ -85,6 +86,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         platform: request.platform.clone().unwrap_or_else(|| request.host_platform.clone()),
         proxy_env: request.proxy_env.clone(),
         created: created.clone(),
+        network: StepNetwork::Host,
     };
     let images = RegistryImages::new(&runtime, &registry);
     images.resolve(&planner::images_to_expect(&dockerfile, &inputs)?)?;

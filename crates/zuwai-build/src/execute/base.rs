@@ -87,7 +87,11 @@ pub fn unpack_layers(
     Ok(seen)
 }
 
-fn unpack_layer(
+/// Unpacks one layer, which `download` brings or the store has.
+///
+/// # Errors
+/// When it cannot be fetched or unpacked, or is not what its digests say.
+pub fn unpack_layer(
     root: &Root,
     layer: &StageLayer,
     download: Option<&Download>,

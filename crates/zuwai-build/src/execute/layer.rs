@@ -5,31 +5,32 @@ use zuwai_layer::compression::Compression;
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::media_type::{Family, MediaType};
 use zuwai_oci::store::Store;
+use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
+use zuwai_rootfs::fingerprint::Fingerprints;
 use zuwai_rootfs::layer::write_layer;
 
 use super::base::StageLayer;
-use super::stage_tree::StageTree;
 use crate::error::StepError;
 use crate::request::BuildRequest;
 
-/// Reads what changed from the root, and writes it as a layer: tar, diff ID, compression, digest, in one pass.
+/// Reads what changed from a root, and writes it as a layer: tar, diff ID, compression, digest, in one pass. What was
+/// seen of contents comes with it.
 ///
 /// # Errors
 /// When a file cannot be read, or the store cannot be written.
 pub fn write(
-    tree: &mut StageTree,
+    root: &Root,
     changes: &ChangeSet,
     store: &Store,
     request: &BuildRequest,
-) -> Result<StageLayer, StepError> {
+) -> Result<(StageLayer, Fingerprints), StepError> {
     let mut layer = LayerBuilder::new(store.stage()?, request.compression, request.level, request.threads);
-    let written = write_layer(&tree.root, changes, &mut layer)?;
+    let written = write_layer(root, changes, &mut layer)?;
     let (blob, summary) = layer.finish()?;
     blob.persist(&summary.digest)?;
-    tree.remember(written.fingerprints);
     let descriptor = Descriptor::new(media_type(request.compression), summary.digest, summary.size);
-    Ok(StageLayer { descriptor, diff_id: summary.diff_id, origin: None })
+    Ok((StageLayer { descriptor, diff_id: summary.diff_id, origin: None }, written.fingerprints))
 }
 
 fn media_type(compression: Compression) -> MediaType {

@@ -4,10 +4,14 @@
 //! - [`stage_tree`]: one of them
 //! - [`base`]: layers of bases, fetched and unpacked
 //! - [`layer`]: a step's changes become a blob in the store
-//! - [`step`]: RUN, COPY, ADD and WORKDIR
+//! - [`step`]: RUN and WORKDIR; [`run_mounts`]: what a RUN's mounts show; [`cache_mounts`]: caches among them
+//! - [`copy`]: COPY and ADD
 
 pub mod base;
+pub mod cache_mounts;
+pub mod copy;
 pub mod layer;
+pub mod run_mounts;
 pub mod stage_tree;
 pub mod step;
 pub mod trees;
@@ -24,15 +28,21 @@ use zuwai_oci::image::Image;
 use zuwai_oci::media_type::Family;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
+use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::{ChangeSet, KeepOut};
 
 use self::base::StageLayer;
+use self::cache_mounts::CacheMounts;
+use self::run_mounts::Sources;
 use self::trees::Trees;
 use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
-use crate::plan::{Action, Base, Plan, Step, Tree};
+use crate::plan::{Action, Base, CopyAction, Plan, StagePlan, Step, Tree};
 use crate::request::{BuildRequest, DockerfileSource, Surroundings};
 use crate::state_dir::StateDir;
+
+/// The build argument with the namespace of cache mounts.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 /// What reaches registries.
 #[derive(Clone, Copy)]
@@ -57,6 +67,8 @@ pub struct Executor<'a> {
     trees: Trees,
     /// What `--ignore-path` keeps out of layers.
     ignored: KeepOut,
+    /// The directories of cache mounts.
+    caches: CacheMounts,
     /// The layers of each finished stage.
     layers: Vec<Vec<StageLayer>>,
 }
@@ -75,11 +87,7 @@ impl<'a> Executor<'a> {
         store: &'a Store,
         state: &StateDir,
     ) -> Result<Self, BuildError> {
-        let reads_context = plan
-            .stages
-            .iter()
-            .flat_map(|stage| &stage.steps)
-            .any(|step| matches!(&step.action, Action::Copy(copy) if copy.from == Tree::Context));
+        let reads_context = plan.stages.iter().flat_map(StagePlan::trees).any(|tree| *tree == Tree::Context);
         let context = match &request.context {
             Some(directory) if reads_context => {
                 let dockerfile = match &request.dockerfile {
@@ -98,6 +106,8 @@ impl<'a> Executor<'a> {
             .iter()
             .filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
         let ignored = KeepOut::new(ignored);
+        let namespace = request.build_args.iter().rfind(|(name, _)| name == CACHE_NAMESPACE);
+        let namespace = namespace.map_or("", |(_, value)| value.as_str());
         Ok(Self {
             request,
             surroundings,
@@ -106,6 +116,7 @@ impl<'a> Executor<'a> {
             network,
             store,
             context,
+            caches: CacheMounts::new(&request.root_dir, namespace, trees.mode() == Mode::InPlace),
             trees,
             ignored,
             layers: Vec::new(),
@@ -142,7 +153,7 @@ impl<'a> Executor<'a> {
                     && let Tree::Stage(position) = copy.from
                 {
                     let number = self.plan.stages[position].number;
-                    read.entry(number).or_default().extend(copy.sources.iter().map(String::as_str));
+                    read.entry(number).or_default().extend(copy.paths());
                 }
             }
         }
@@ -172,12 +183,7 @@ impl<'a> Executor<'a> {
         };
         tracing::info!("Executing {} build triggers", stage.triggers);
         let first_layer = stage.steps.iter().find(|step| step.action.makes_layer());
-        let is_read = self
-            .plan
-            .stages
-            .iter()
-            .flat_map(|stage| &stage.steps)
-            .any(|step| step.action.tree() == Some(&Tree::Stage(position)));
+        let is_read = self.plan.stages.iter().any(|stage| stage.reads(position));
         match first_layer {
             Some(step) => tracing::info!("Unpacking rootfs as cmd {} requires it.", step.text),
             None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
@@ -211,15 +217,18 @@ impl<'a> Executor<'a> {
 
     /// The layer that a step makes.
     fn layer(&mut self, position: usize, step: &Step) -> Result<StageLayer, StepError> {
-        if let Some(Tree::Image(image)) = step.action.tree() {
-            self.open_image(image).map_err(|error| StepError::Build(Box::new(error)))?;
+        for tree in step.action.trees() {
+            self.open_tree(tree).map_err(|error| StepError::Build(Box::new(error)))?;
         }
         let changes = match &step.action {
             Action::Run(action) => {
-                step::run_command(&mut self.trees, position, action, self.request.threads, self.surroundings)
+                let prepared = self.run_sources().prepare(&action.mounts)?;
+                let threads = self.request.threads;
+                step::run_command(&mut self.trees, position, action, prepared, threads, self.surroundings)
             }
+            Action::Copy(action) if action.link => return self.linked_layer(position, action),
             Action::Copy(action) => {
-                step::copy_files(&mut self.trees, position, action, self.context.as_ref())
+                copy::copy_files(&mut self.trees, position, action, self.context.as_ref())
             }
             Action::Workdir(action) => step::make_directory(&mut self.trees, position, action),
             Action::Config => Ok(ChangeSet::default()),
@@ -227,7 +236,48 @@ impl<'a> Executor<'a> {
         let mut changes = changes?;
         changes.changes.retain(|path, _| !self.ignored.covers(path));
         let tree = self.trees.stage_mut(position).ok_or(StepError::NoTree)?;
-        layer::write(tree, &changes, self.store, self.request)
+        let (layer, fingerprints) = layer::write(&tree.root, &changes, self.store, self.request)?;
+        tree.remember(fingerprints);
+        Ok(layer)
+    }
+
+    /// The layer of `COPY --link`: made in an empty root, so that it does not depend on what is below, and put onto the
+    /// tree as any layer is.
+    fn linked_layer(&mut self, position: usize, action: &CopyAction) -> Result<StageLayer, StepError> {
+        let root = self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))?;
+        let tree = self.trees.stage(position).ok_or(StepError::NoTree)?;
+        let mut changes = copy::copy_onto(&root, &tree.root, &self.trees, action, self.context.as_ref())?;
+        changes.changes.retain(|path, _| !self.ignored.covers(path));
+        let (layer, _) = layer::write(&root, &changes, self.store, self.request)?;
+        self.trees.discard(root);
+        let tree = self.trees.stage_mut(position).ok_or(StepError::NoTree)?;
+        let unpacked = base::unpack_layer(&tree.root, &layer, None, self.store)?;
+        tree.hidden.extend(unpacked.hidden);
+        // The index learns what came; the changes themselves are in the layer already.
+        tree.rescan(self.request.threads)?;
+        tree.remember(unpacked.fingerprints);
+        Ok(layer)
+    }
+
+    /// What mounts can show.
+    fn run_sources(&mut self) -> Sources<'_> {
+        Sources {
+            trees: &mut self.trees,
+            context: self.context.as_ref(),
+            images: self.network.images,
+            layers: &self.layers,
+            caches: &self.caches,
+            interrupt: &self.surroundings.interrupt,
+        }
+    }
+
+    /// Makes a tree that a step reads, if that is not done by another stage.
+    fn open_tree(&mut self, tree: &Tree) -> Result<(), BuildError> {
+        match tree {
+            Tree::Image(image) => self.open_image(image),
+            Tree::Scratch => self.trees.open_empty(),
+            Tree::Context | Tree::Stage(_) => Ok(()),
+        }
     }
 
     /// Unpacks an image that files are copied from, once.
@@ -243,8 +293,13 @@ impl<'a> Executor<'a> {
     }
 
     fn step_error(&self, step: &Step, error: StepError) -> BuildError {
+        // A mount that is at fault has a place of its own.
+        let (span, error) = match error {
+            StepError::Mount { span, source } => (span.or(step.span), *source),
+            error => (step.span, error),
+        };
         let source = Box::new(error);
-        match step.span {
+        match span {
             Some(span) => BuildError::Step {
                 at: Diagnostic::error(span, "this step failed").in_source(&self.dockerfile.source),
                 source,

@@ -69,6 +69,17 @@ impl StageTree {
         Ok(())
     }
 
+    /// Notes what a step wrote that knows what it wrote: the next look must not find it again.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn refresh(&mut self, changes: &ChangeSet) -> Result<(), RootfsError> {
+        match &mut self.index {
+            Some(index) => index.refresh(&self.root, changes),
+            None => Ok(()),
+        }
+    }
+
     /// What changed since the last look.
     ///
     /// # Errors

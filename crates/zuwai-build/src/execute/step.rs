@@ -1,24 +1,23 @@
-//! RUN, COPY, ADD and WORKDIR: what each does to a tree, and the layer it leaves.
+//! RUN and WORKDIR: what each does to a tree.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
 
-use zuwai_context::Context;
 use zuwai_rootfs::Root;
-use zuwai_rootfs::change_set::{Change, ChangeSet};
+use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
-use zuwai_rootfs::copy::{self, CopyOptions, ModeChange, SourceTree};
+use zuwai_rootfs::copy;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::mounts;
 use zuwai_rootfs::passwd::Accounts;
 use zuwai_rootfs::run::{Outcome, Output, run};
 use zuwai_rootfs::run_error::RunError;
-use zuwai_rootfs::step_mount::StepNetwork;
 
+use super::run_mounts::Prepared;
 use super::trees::Trees;
 use crate::error::StepError;
-use crate::plan::{CopyAction, RunAction, Tree, WorkdirAction};
+use crate::plan::{RunAction, WorkdirAction};
 use crate::request::{CommandOutput, Surroundings};
 
 /// Runs a command and finds what it changed.
@@ -29,10 +28,16 @@ pub fn run_command(
     trees: &mut Trees,
     position: usize,
     action: &RunAction,
+    mut prepared: Prepared,
     threads: usize,
     surroundings: &Surroundings,
 ) -> Result<ChangeSet, StepError> {
     let mode = trees.mode();
+    let scratch = if prepared.mounts.is_empty() {
+        None
+    } else {
+        Some(trees.new_root().map_err(|error| StepError::Build(Box::new(error)))?)
+    };
     let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
     tree.prepare_index(threads)?;
     if let Some((program, arguments)) = action.argv.split_first() {
@@ -53,16 +58,21 @@ pub fn run_command(
     });
     let command = Command {
         argv: action.argv.iter().map(OsString::from).collect(),
-        env: action.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        env: action
+            .env
+            .iter()
+            .chain(&prepared.env)
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         user: action.user.clone(),
         workdir: action.workdir.clone(),
         hostname: HOSTNAME.to_owned(),
         resolv_conf: surroundings.resolv_conf.clone(),
         hosts: hosts(HOSTNAME),
         volumes,
-        mounts: Vec::new(),
-        network: StepNetwork::default(),
-        scratch: None,
+        mounts: std::mem::take(&mut prepared.mounts),
+        network: action.network,
+        scratch: scratch.as_ref().map(|scratch| scratch.host_path().to_owned()),
     };
     match run(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)? {
         Outcome::Exited(0) => {}
@@ -95,41 +105,6 @@ fn output(surroundings: &Surroundings) -> Result<Output, StepError> {
     }
 }
 
-/// Copies files, and unpacks archives for ADD.
-///
-/// # Errors
-/// When a source is not there or something cannot be read or written.
-pub fn copy_files(
-    trees: &mut Trees,
-    position: usize,
-    action: &CopyAction,
-    context: Option<&Context>,
-) -> Result<ChangeSet, StepError> {
-    let Some(target) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let source = match &action.from {
-        Tree::Context => context.ok_or(StepError::NoContext)?.source(),
-        Tree::Stage(stage) => whole(&trees.stage(*stage).ok_or(StepError::NoTree)?.root),
-        Tree::Image(image) => whole(trees.image(image).ok_or(StepError::NoTree)?),
-    };
-    // Without --chown the source tree says who owns files; archives keep their own owners then.
-    let owner = action.chown.as_ref().map(|chown| resolve_owner(&target.root, chown)).transpose()?;
-    let mode = action.chmod.as_deref().map(ModeChange::parse).transpose();
-    let mode = mode.map_err(|error| StepError::Invalid(error.to_string()))?;
-    let options =
-        CopyOptions { owner, mode: mode.as_ref(), extract: action.unpack_archives, ..CopyOptions::default() };
-    let sources: Vec<Vec<u8>> = action.sources.iter().map(|path| path.clone().into_bytes()).collect();
-    let changes = copy::copy(&target.root, source, &sources, action.destination.as_bytes(), &options)?;
-    remember(trees, position, &changes)?;
-    if let Some(tree) = trees.stage_mut(position) {
-        for (path, change) in changes.iter() {
-            if let Change::MountPoint { mode, uid, gid } = change {
-                tree.set_mount_point(path, mode, (uid, gid));
-            }
-        }
-    }
-    Ok(changes)
-}
-
 /// Makes WORKDIR's directory and those above it that are missing.
 ///
 /// # Errors
@@ -142,25 +117,14 @@ pub fn make_directory(
     let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
     let owner = if action.user.is_empty() { (0, 0) } else { resolve_owner(&tree.root, &action.user)? };
     let changes = copy::directory::make_directories(&tree.root, &action.path, owner)?;
-    remember(trees, position, &changes)?;
+    if let Some(tree) = trees.stage_mut(position) {
+        tree.refresh(&changes)?;
+    }
     Ok(changes)
 }
 
-/// What a copy wrote is known; the next scan must not find it again.
-fn remember(trees: &mut Trees, position: usize, changes: &ChangeSet) -> Result<(), StepError> {
-    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
-    if let Some(index) = &mut tree.index {
-        index.refresh(&tree.root, changes)?;
-    }
-    Ok(())
-}
-
-fn whole(root: &Root) -> SourceTree<'_> {
-    SourceTree::stage(root)
-}
-
 /// `--chown`, and the owner of WORKDIR's directories.
-fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), StepError> {
+pub(super) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), StepError> {
     let owner = Accounts::load(root)?.owner(text).map_err(RunError::from)?;
     for unknown in &owner.unknown {
         tracing::warn!("{unknown}: taken as root, as BuildKit does");

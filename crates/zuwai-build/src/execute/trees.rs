@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use zuwai_layer::ImagePath;
 use zuwai_rootfs::isolation::{self, Mode};
 use zuwai_rootfs::{KeepOut, Root, mounts, park, restore};
 
@@ -39,6 +40,12 @@ pub struct Trees {
     /// What the container had in `/` before the build, in place.
     own: Option<Root>,
     images: Vec<(ImageKey, Root)>,
+    /// Parts of the build context as mounts show them, and where each is.
+    context_parts: Vec<(ImagePath, PathBuf)>,
+    /// What `from=scratch` means, once it is needed.
+    empty: Option<Root>,
+    /// How many further directories were made.
+    further: usize,
 }
 
 impl Trees {
@@ -89,6 +96,9 @@ impl Trees {
             current: None,
             own: None,
             images: Vec::new(),
+            context_parts: Vec::new(),
+            empty: None,
+            further: 0,
         })
     }
 
@@ -153,6 +163,48 @@ impl Trees {
         let root = private_root(&self.directory.join(format!("image-{}", self.images.len())))?;
         self.images.push((image.clone(), root));
         Ok(&self.images[self.images.len() - 1].1)
+    }
+
+    /// Where a part of the build context is, if it was asked for before.
+    pub fn context_part(&self, part: &ImagePath) -> Option<&Path> {
+        self.context_parts.iter().find(|(other, _)| other == part).map(|(_, place)| place.as_path())
+    }
+
+    /// Notes where a part of the build context is.
+    pub fn remember_context_part(&mut self, part: ImagePath, place: PathBuf) {
+        self.context_parts.push((part, place));
+    }
+
+    /// The tree with nothing in it, if it was made.
+    pub fn empty(&self) -> Option<&Root> {
+        self.empty.as_ref()
+    }
+
+    /// Makes the tree with nothing in it, once.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open_empty(&mut self) -> Result<(), BuildError> {
+        if self.empty.is_none() {
+            self.empty = Some(self.new_root()?);
+        }
+        Ok(())
+    }
+
+    /// A further empty tree.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn new_root(&mut self) -> Result<Root, BuildError> {
+        self.further += 1;
+        private_root(&self.directory.join(format!("tree-{}", self.further)))
+    }
+
+    /// Removes a further tree that nobody needs any more. One that cannot be removed now goes with the build.
+    pub fn discard(&self, root: Root) {
+        if let Err(error) = remove(root.host_path()) {
+            tracing::debug!("{error}");
+        }
     }
 
     /// Lets go of a stage's tree that no later stage needs. In place, the one in `/` stays until its place is needed.

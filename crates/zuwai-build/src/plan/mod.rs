@@ -9,13 +9,18 @@
 //! - [`history`]: the rows of an image's history
 //! - [`stage`]: one stage's instructions become steps and a configuration
 //! - [`ports`], [`signals`]: what EXPOSE and STOPSIGNAL take
+//! - `run`: RUN; [`mounts`]: what it mounts
 //! - `transfer`: COPY and ADD
+//! - `naming`: what the names of FROM and `--from` mean
 //! - [`planner`]: which stages are needed, in which order
 
 pub mod globals;
 pub mod history;
+pub mod mounts;
+mod naming;
 pub mod planner;
 pub mod ports;
+mod run;
 pub mod scope;
 pub mod signals;
 pub mod stage;
@@ -26,6 +31,9 @@ use zuwai_layer::ImagePath;
 use zuwai_oci::config::ImageConfig;
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
+use zuwai_rootfs::step_mount::StepNetwork;
+
+pub use self::mounts::{RunMount, RunMountKind};
 
 /// A build's stages, each after all it builds on.
 #[derive(Debug)]
@@ -44,16 +52,12 @@ impl Plan {
     /// tree: then it can go on in it.
     pub fn is_last_use(&self, below: usize, position: usize) -> bool {
         let stage = &self.stages[position];
-        self.last_use(below) == Some(position)
-            && stage.steps.iter().all(|step| step.action.tree() != Some(&Tree::Stage(below)))
+        self.last_use(below) == Some(position) && !stage.reads(below)
     }
 
     /// The position of the last stage that reads this one's tree or builds on it.
     pub fn last_use(&self, position: usize) -> Option<usize> {
-        self.stages.iter().rposition(|stage| {
-            stage.base == Base::Stage(position)
-                || stage.steps.iter().any(|step| step.action.tree() == Some(&Tree::Stage(position)))
-        })
+        self.stages.iter().rposition(|stage| stage.base == Base::Stage(position) || stage.reads(position))
     }
 }
 
@@ -78,6 +82,18 @@ pub struct StagePlan {
     pub config: ImageConfig,
     /// The variables at its end, where a stage built on this one goes on.
     pub scope: scope::Scope,
+}
+
+impl StagePlan {
+    /// Whether a step reads the tree of the stage at this position.
+    pub fn reads(&self, position: usize) -> bool {
+        self.trees().any(|tree| *tree == Tree::Stage(position))
+    }
+
+    /// The trees that the steps read besides the stage's own.
+    pub fn trees(&self) -> impl Iterator<Item = &Tree> {
+        self.steps.iter().flat_map(|step| step.action.trees())
+    }
 }
 
 /// What a stage builds on.
@@ -130,11 +146,12 @@ impl Action {
         *self != Self::Config
     }
 
-    /// The tree that the step reads besides its own.
-    pub fn tree(&self) -> Option<&Tree> {
+    /// The trees that the step reads besides its own.
+    pub fn trees(&self) -> Vec<&Tree> {
         match self {
-            Self::Copy(copy) => Some(&copy.from),
-            _ => None,
+            Self::Copy(copy) => copy.reads_tree().then_some(&copy.from).into_iter().collect(),
+            Self::Run(run) => run.mounts.iter().filter_map(RunMount::tree).collect(),
+            Self::Workdir(_) | Self::Config => Vec::new(),
         }
     }
 }
@@ -150,23 +167,69 @@ pub struct RunAction {
     pub user: String,
     /// `WORKDIR` in force.
     pub workdir: ImagePath,
+    /// `--mount`, in order; a here-document that is executed as a file is the first.
+    pub mounts: Vec<RunMount>,
+    /// `--network`.
+    pub network: StepNetwork,
 }
 
 /// `COPY` and `ADD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyAction {
-    /// Where the sources are.
+    /// Where the sources are that are paths.
     pub from: Tree,
-    /// Paths and patterns, relative to the tree's root.
-    pub sources: Vec<String>,
+    /// What is copied, in order.
+    pub sources: Vec<CopySource>,
     /// An absolute path; a trailing slash says that it is a directory.
     pub destination: String,
     /// `--chown`
     pub chown: Option<String>,
     /// `--chmod`
     pub chmod: Option<String>,
-    /// Unpacks sources that are archives, as `ADD` does.
-    pub unpack_archives: bool,
+    /// `--exclude`, in order.
+    pub exclude: Vec<String>,
+    /// `--parents`
+    pub parents: bool,
+    /// `--link`: the layer does not depend on what is below it.
+    pub link: bool,
+    /// What `ADD` has and `COPY` has not.
+    pub add: Option<AddOptions>,
+}
+
+impl CopyAction {
+    /// The sources that are paths or patterns of the tree.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().filter_map(|source| match source {
+            CopySource::Path(path) => Some(path.as_str()),
+            CopySource::Inline { .. } => None,
+        })
+    }
+
+    /// Whether any source is in the tree.
+    pub fn reads_tree(&self) -> bool {
+        self.paths().next().is_some()
+    }
+}
+
+/// A source of `COPY` or `ADD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// A path or pattern, relative to the tree's root.
+    Path(String),
+    /// A here-document.
+    Inline {
+        /// The file's name.
+        name: String,
+        /// What it holds.
+        content: String,
+    },
+}
+
+/// What `ADD` has and `COPY` has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddOptions {
+    /// `--unpack`, where given: unpacks archives, or leaves them as they are, wherever they come from.
+    pub unpack: Option<bool>,
 }
 
 /// A tree that files are copied from.
@@ -178,6 +241,8 @@ pub enum Tree {
     Stage(usize),
     /// An image.
     Image(Box<ImageKey>),
+    /// Nothing: `from=scratch`.
+    Scratch,
 }
 
 /// `WORKDIR`.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zuwai_dockerfile::ast::CopyInstruction;
-use zuwai_dockerfile::{Diagnostic, Diagnostics, Dockerfile, Expander, InstructionKind, Word};
+use zuwai_dockerfile::{Diagnostic, Diagnostics, Dockerfile, Expander};
 use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
-use zuwai_oci::reference::Reference;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use super::globals::{Globals, globals};
-use super::stage::{StageBuilder, expansion_error};
+use super::naming::{self, FromBase, Named, resolve_from};
+use super::stage::StageBuilder;
 use super::{Base, ImageKey, Plan, StagePlan, Tree};
 use crate::error::BuildError;
 
@@ -29,6 +29,8 @@ pub struct Inputs {
     pub proxy_env: Vec<(String, String)>,
     /// The time of new history rows.
     pub created: Created,
+    /// The network of a RUN that asks for none of its own.
+    pub network: StepNetwork,
 }
 
 /// Gives the configurations of images. The one thing a plan asks for while it is made, because ONBUILD triggers and
@@ -92,20 +94,21 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
             }
         }
         for instruction in &dockerfile.stages[number].instructions {
-            let InstructionKind::Copy(copy) = &instruction.kind else { continue };
-            let Some(from) = &copy.from else { continue };
-            let source = resolve_copy_source(dockerfile, from, number, &inputs.platform)
+            let sources = naming::sources(dockerfile, instruction, number, inputs)
                 .map_err(|diagnostic| diagnostic.in_source(&dockerfile.source))?;
-            match source {
-                CopySource::Stage(number) => open.push(number),
-                CopySource::Image(image) => {
-                    let at = Diagnostic::error(from.span, "this image cannot be used")
-                        .with_help(format!(
-                            "no stage before this one is named {:?}, so it is an image",
-                            from.text
-                        ))
-                        .in_source(&dockerfile.source);
-                    expected.push(WantedImage { name: from.text.clone(), image: *image, at: Some(at) });
+            for (from, source) in sources {
+                match source {
+                    Named::Stage(number) => open.push(number),
+                    Named::Scratch => {}
+                    Named::Image(image) => {
+                        let at = Diagnostic::error(from.span, "this image cannot be used")
+                            .with_help(format!(
+                                "no stage before this one is named {:?}, so it is an image",
+                                from.text
+                            ))
+                            .in_source(&dockerfile.source);
+                        expected.push(WantedImage { name: from.text, image: *image, at: Some(at) });
+                    }
                 }
             }
         }
@@ -129,87 +132,6 @@ fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, 
                     .collect(),
             }),
     }
-}
-
-/// A FROM line with its variables replaced.
-struct From {
-    name: String,
-    base: FromBase,
-    platform: Platform,
-}
-
-enum FromBase {
-    Scratch,
-    Stage(usize),
-    Image(Box<ImageKey>),
-}
-
-fn resolve_from(
-    dockerfile: &Dockerfile,
-    number: usize,
-    globals: &Globals,
-    inputs: &Inputs,
-) -> Result<From, BuildError> {
-    let from = &dockerfile.stages[number].from;
-    let expander = Expander::new(dockerfile.directives.escape);
-    let wrong = |diagnostic: Diagnostic| BuildError::from(diagnostic.in_source(&dockerfile.source));
-    let expand = |word: &Word| {
-        expander.word(&word.text, globals).map_err(|error| wrong(expansion_error(word.span, &error)))
-    };
-    let platform = match &from.platform {
-        None => inputs.platform.clone(),
-        Some(word) => {
-            let text = expand(word)?;
-            Platform::parse(&text).map_err(|error| {
-                wrong(
-                    Diagnostic::error(word.span, format!("failed to parse platform {text:?}: {error}"))
-                        .with_help("a platform is OS/ARCHITECTURE[/VARIANT], for instance linux/arm64"),
-                )
-            })?
-        }
-    };
-    let name = expand(&from.image)?;
-    if name.is_empty() {
-        return Err(wrong(
-            Diagnostic::error(
-                from.image.span,
-                format!("base name ({}) should not be blank", from.image.text),
-            )
-            .with_help("give the argument a default before the first FROM, or a value with --build-arg"),
-        ));
-    }
-    let base = if let Some(stage) = dockerfile.stage_named(&name, number) {
-        FromBase::Stage(stage.index)
-    } else if name == "scratch" {
-        FromBase::Scratch
-    } else {
-        let reference = Reference::parse(&name).map_err(|error| {
-            wrong(Diagnostic::error(from.image.span, format!("failed to parse stage name {name:?}: {error}")))
-        })?;
-        FromBase::Image(Box::new(ImageKey { reference, platform: platform.clone() }))
-    };
-    Ok(From { name, base, platform })
-}
-
-enum CopySource {
-    Stage(usize),
-    Image(Box<ImageKey>),
-}
-
-/// What `--from` means in a stage: an earlier stage by name or number, else an image.
-fn resolve_copy_source(
-    dockerfile: &Dockerfile,
-    from: &Word,
-    user: usize,
-    platform: &Platform,
-) -> Result<CopySource, Diagnostic> {
-    if let Some(stage) = dockerfile.copy_source(from, user)? {
-        return Ok(CopySource::Stage(stage.index));
-    }
-    let reference = Reference::parse(&from.text).map_err(|error| {
-        Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text))
-    })?;
-    Ok(CopySource::Image(Box::new(ImageKey { reference, platform: platform.clone() })))
 }
 
 struct Planner<'a> {
@@ -253,25 +175,25 @@ impl Planner<'_> {
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
         let expander = Expander::new(self.dockerfile.directives.escape);
         for (instruction, source, is_trigger) in all {
-            let tree = match &instruction.kind {
-                InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => {
-                    let source = resolve_copy_source(self.dockerfile, from, number, &self.inputs.platform)
-                        .map_err(|diagnostic| diagnostic.in_source(source))?;
-                    match source {
-                        CopySource::Stage(number) => Tree::Stage(self.stage(number)?),
-                        CopySource::Image(image) => Tree::Image(image),
-                    }
-                }
-                _ => Tree::Context,
-            };
+            let named = naming::sources(self.dockerfile, instruction, number, self.inputs)
+                .map_err(|diagnostic| diagnostic.in_source(source))?;
+            let trees = named
+                .into_iter()
+                .map(|(_, named)| match named {
+                    Named::Stage(number) => Ok(Tree::Stage(self.stage(number)?)),
+                    Named::Image(image) => Ok(Tree::Image(image)),
+                    Named::Scratch => Ok(Tree::Scratch),
+                })
+                .collect::<Result<Vec<_>, BuildError>>()?;
             let context = super::stage::Context {
                 globals: &self.globals,
                 build_args: &self.inputs.build_args,
                 proxy_env: &self.inputs.proxy_env,
                 created: &self.inputs.created,
+                network: self.inputs.network,
             };
             builder
-                .instruction(instruction, &expander, &context, tree, !is_trigger)
+                .instruction(instruction, &expander, &context, trees, !is_trigger)
                 .map_err(|diagnostic| BuildError::from(diagnostic.in_source(source)))?;
         }
         let position = self.stages.len();

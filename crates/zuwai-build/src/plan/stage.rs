@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zuwai_dockerfile::ast::{
-    ArgInstruction, CommandLine, HealthcheckInstruction, NetworkMode, RunInstruction, RunScript, SecurityMode,
-};
+use zuwai_dockerfile::ast::{ArgInstruction, CommandLine, HealthcheckInstruction};
 use zuwai_dockerfile::predefined;
 use zuwai_dockerfile::{
     Diagnostic, ExpandError, Expander, Instruction, InstructionKind, Lookup, Source, Span, Word,
 };
 use zuwai_layer::ImagePath;
 use zuwai_oci::config::{Created, Empty, Healthcheck, History, ImageConfig};
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use super::globals::Globals;
 use super::scope::{Scope, set_image_env, split_variable};
-use super::{Action, RunAction, Step, Tree, WorkdirAction, history, ports, signals};
+use super::{Action, Step, Tree, WorkdirAction, history, ports, signals};
 use crate::error::BuildError;
 
 /// The PATH of an image whose configuration has none, as BuildKit sets it.
@@ -34,6 +33,8 @@ pub struct Context<'a> {
     pub proxy_env: &'a [(String, String)],
     /// The time of new history rows.
     pub created: &'a Created,
+    /// The network of a RUN that asks for none of its own.
+    pub network: StepNetwork,
 }
 
 impl Lookup for Scope {
@@ -55,8 +56,8 @@ pub(super) fn not_supported(span: Span, what: impl std::fmt::Display) -> Diagnos
 /// Takes one instruction after the other.
 #[derive(Debug)]
 pub struct StageBuilder {
-    config: ImageConfig,
-    scope: Scope,
+    pub(super) config: ImageConfig,
+    pub(super) scope: Scope,
     steps: Vec<Step>,
     /// CMD stands in this stage, so that ENTRYPOINT leaves it.
     cmd_is_own: bool,
@@ -102,7 +103,8 @@ impl StageBuilder {
         (self.steps, self.config, self.scope)
     }
 
-    /// Takes the next instruction. `tree` is where COPY reads; `spanned` tells whether its span is about the Dockerfile.
+    /// Takes the next instruction. `trees` are what it names with `from=`, in order; `spanned` tells whether its span is
+    /// about the Dockerfile.
     ///
     /// # Errors
     /// When the instruction is wrong, or asks for what is not supported yet.
@@ -111,7 +113,7 @@ impl StageBuilder {
         instruction: &Instruction,
         expander: &Expander,
         context: &Context<'_>,
-        tree: Tree,
+        mut trees: Vec<Tree>,
         spanned: bool,
     ) -> Result<(), Diagnostic> {
         let resolved;
@@ -126,7 +128,9 @@ impl StageBuilder {
             InstructionKind::Add(add) => self.add(add, instruction.span)?,
             InstructionKind::Arg(arg) => (Some(self.arg(arg, expander, context)?), Action::Config),
             InstructionKind::Cmd(command) => (Some(self.cmd(command)), Action::Config),
-            InstructionKind::Copy(copy) => self.copy(copy, tree, instruction.span)?,
+            InstructionKind::Copy(copy) => {
+                self.copy(copy, trees.pop().unwrap_or(Tree::Context), instruction.span)?
+            }
             InstructionKind::Entrypoint(command) => (Some(self.entrypoint(command)), Action::Config),
             InstructionKind::Env(pairs) => {
                 let mut row = "ENV".to_owned();
@@ -157,7 +161,7 @@ impl StageBuilder {
                 self.config.config.on_build.push(onbuild.trigger.clone());
                 (None, Action::Config)
             }
-            InstructionKind::Run(run) => self.run(run, context)?,
+            InstructionKind::Run(run) => self.run(run, expander, context, trees, spanned)?,
             InstructionKind::Shell(words) => {
                 let words = texts(words);
                 let row = format!("SHELL {}", history::plain_list(&words));
@@ -228,7 +232,7 @@ impl StageBuilder {
         }
     }
 
-    fn with_shell(&self, text: &str) -> Vec<String> {
+    pub(super) fn with_shell(&self, text: &str) -> Vec<String> {
         let mut words = self.config.config.shell.clone();
         if words.is_empty() {
             words.extend(DEFAULT_SHELL.map(str::to_owned));
@@ -328,49 +332,6 @@ impl StageBuilder {
         };
         self.config.config.working_dir = written;
         Ok((Some(row), action))
-    }
-
-    fn run(
-        &mut self,
-        run: &RunInstruction,
-        context: &Context<'_>,
-    ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(mount) = run.mounts.first() {
-            return Err(not_supported(mount.span, "RUN --mount"));
-        }
-        if let Some((NetworkMode::None, span)) = run.network {
-            return Err(not_supported(span, "RUN --network=none"));
-        }
-        if let Some((SecurityMode::Insecure, span)) = run.security {
-            return Err(not_supported(span, "RUN --security=insecure"));
-        }
-        if let Some(device) = run.devices.first() {
-            return Err(not_supported(device.span, "RUN --device"));
-        }
-        if let Some(heredoc) = run.heredocs.first() {
-            return Err(not_supported(heredoc.span, "a here-document of RUN"));
-        }
-        let argv = match run.script() {
-            RunScript::Exec(words) => words,
-            RunScript::Shell(text) => self.with_shell(&text),
-            RunScript::File { name, .. } => self.with_shell(&format!("/dev/pipes/{name}")),
-        };
-        let row = history::run(&self.scope.history_args(), &argv);
-        let mut env: BTreeMap<String, String> = context.proxy_env.iter().cloned().collect();
-        for (name, value) in context.build_args {
-            if predefined::is_proxy_arg(name) {
-                env.insert(name.clone(), value.clone());
-            }
-        }
-        env.extend(self.scope.variables().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let workdir = ImagePath::clamped(&self.config.config.working_dir).unwrap_or_default();
-        let action = RunAction {
-            argv,
-            env: env.into_iter().collect(),
-            user: self.config.config.user.clone(),
-            workdir,
-        };
-        Ok((Some(row), Action::Run(action)))
     }
 }
 

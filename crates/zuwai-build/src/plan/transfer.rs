@@ -4,23 +4,22 @@ use zuwai_dockerfile::ast::{AddInstruction, CopyInstruction, Transfer, TransferS
 use zuwai_dockerfile::{Diagnostic, Span, Word};
 
 use super::stage::{StageBuilder, not_supported};
-use super::{Action, CopyAction, Tree};
+use super::{Action, AddOptions, CopyAction, CopySource, Tree};
 
 impl StageBuilder {
     /// COPY: its history row and what it does.
     ///
     /// # Errors
-    /// When it asks for what is not supported yet.
+    /// When a path is none.
     pub(super) fn copy(
         &mut self,
         copy: &CopyInstruction,
         tree: Tree,
         span: Span,
     ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(span) = copy.parents_span {
-            return Err(not_supported(span, "COPY --parents"));
-        }
-        self.transfer("COPY", &copy.transfer, tree, span)
+        let (row, mut action) = self.transfer("COPY", &copy.transfer, tree, span)?;
+        action.parents = copy.parents;
+        Ok((Some(row), Action::Copy(action)))
     }
 
     /// ADD: its history row and what it does.
@@ -35,10 +34,8 @@ impl StageBuilder {
         if let Some(checksum) = &add.checksum {
             return Err(not_supported(checksum.span, "ADD --checksum"));
         }
-        for (span, flag) in [(add.keep_git_dir_span, "--keep-git-dir"), (add.unpack_span, "--unpack")] {
-            if let Some(span) = span {
-                return Err(not_supported(span, format!("ADD {flag}")));
-            }
+        if let Some(span) = add.keep_git_dir_span {
+            return Err(not_supported(span, "ADD --keep-git-dir"));
         }
         for source in &add.transfer.sources {
             if let TransferSource::Path(path) = source
@@ -47,7 +44,9 @@ impl StageBuilder {
                 return Err(not_supported(path.span, "ADD of a URL or git repository"));
             }
         }
-        self.transfer("ADD", &add.transfer, Tree::Context, span)
+        let (row, mut action) = self.transfer("ADD", &add.transfer, Tree::Context, span)?;
+        action.add = Some(AddOptions { unpack: add.unpack });
+        Ok((Some(row), Action::Copy(action)))
     }
 
     fn transfer(
@@ -56,13 +55,7 @@ impl StageBuilder {
         transfer: &Transfer,
         from: Tree,
         span: Span,
-    ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(span) = transfer.link_span.filter(|_| transfer.link) {
-            return Err(not_supported(span, format!("{keyword} --link")));
-        }
-        if let Some(pattern) = transfer.exclude.first() {
-            return Err(not_supported(pattern.span, format!("{keyword} --exclude")));
-        }
+    ) -> Result<(String, CopyAction), Diagnostic> {
         let mut row = keyword.to_owned();
         let text =
             |word: &Option<Word>| word.as_ref().map(|word| word.text.clone()).filter(|text| !text.is_empty());
@@ -77,10 +70,11 @@ impl StageBuilder {
             match source {
                 TransferSource::Path(path) => {
                     row.push_str(&format!(" {}", path.text));
-                    sources.push(path.text.clone());
+                    sources.push(CopySource::Path(path.text.clone()));
                 }
                 TransferSource::Heredoc(heredoc) => {
-                    return Err(not_supported(heredoc.span, format!("a here-document of {keyword}")));
+                    row.push_str(&format!(" <<{}", heredoc.name));
+                    sources.push(CopySource::Inline { name: heredoc.name.clone(), content: heredoc.text() });
                 }
             }
         }
@@ -96,11 +90,10 @@ impl StageBuilder {
         if is_directory && !destination.ends_with('/') {
             destination.push('/');
         }
-        let unpack_archives = keyword == "ADD";
-        Ok((
-            Some(row),
-            Action::Copy(CopyAction { from, sources, destination, chown, chmod, unpack_archives }),
-        ))
+        let exclude = transfer.exclude.iter().map(|pattern| pattern.text.clone()).collect();
+        let (parents, link, add) = (false, transfer.link, None);
+        let action = CopyAction { from, sources, destination, chown, chmod, exclude, parents, link, add };
+        Ok((row, action))
     }
 }
 

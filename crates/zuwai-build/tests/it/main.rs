@@ -11,6 +11,7 @@ use zuwai_build::plan::planner::{Images, Inputs, plan};
 use zuwai_build::plan::{Action, ImageKey, Plan};
 use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 /// Bases by their familiar name; whatever is not here has an empty configuration.
 #[derive(Default)]
@@ -33,6 +34,7 @@ fn inputs(args: &[(&str, &str)], target: Option<&str>) -> Inputs {
         platform,
         proxy_env: Vec::new(),
         created: Created::parse("2026-01-02T03:04:05Z").unwrap(),
+        network: StepNetwork::Host,
     }
 }
 
@@ -130,15 +132,38 @@ fn a_bases_triggers_run_first_and_are_gone() {
 }
 
 #[test]
-fn what_is_wrong_or_not_done_yet_is_named_with_its_place() {
+fn flags_of_run_and_copy_are_planned() {
     for (name, text) in [
-        ("mount", "FROM a\nRUN --mount=type=cache,target=/c x\n"),
+        (
+            "mounts",
+            "FROM a AS tools\nFROM a\nARG V=x\nWORKDIR /w\nRUN --mount=target=. --mount=type=cache,target=c/../d,sharing=locked,uid=5 \\\n\
+             --mount=type=cache,id=$V,target=/e,from=tools,source=/s --mount=type=tmpfs,target=/t,size=1m \\\n\
+             --mount=from=tools,source=/b,target=/b,rw --mount=from=img,target=/i --mount=from=scratch,target=/n x\n",
+        ),
+        (
+            "secrets",
+            "FROM a\nRUN --mount=type=secret,id=a --mount=type=secret,id=b,env=B --mount=type=secret,id=c,env=C,target=/c,mode=0440,uid=1 \\\n\
+             --mount=type=ssh --mount=type=ssh,id=k,required,target=/s x\n",
+        ),
+        ("run_script", "FROM a\nSHELL [\"/bin/bash\", \"-c\"]\nRUN <<-'E'\n\t#!/bin/awk\n\tx\nE\n"),
         ("network_none", "FROM a\nRUN --network=none x\n"),
         ("run_heredoc", "FROM a\nRUN <<EOF\nx\nEOF\n"),
         ("copy_heredoc", "FROM a\nCOPY <<f /x\ny\nf\n"),
         ("link", "FROM a\nCOPY --link a /b\n"),
         ("parents", "FROM a\nCOPY --parents a /b\n"),
         ("exclude", "FROM a\nCOPY --exclude=x a /b\n"),
+    ] {
+        golden(&format!("flags_{name}"), text, &[], None, &Bases::default());
+    }
+}
+
+#[test]
+fn what_is_wrong_or_not_done_yet_is_named_with_its_place() {
+    for (name, text) in [
+        ("mount_root", "FROM a\nWORKDIR /\nRUN --mount=target=. x\n"),
+        ("mount_from_later", "FROM a AS x\nRUN --mount=from=y,target=/y x\nFROM a AS y\nCOPY --from=x a b\n"),
+        ("security", "FROM a\nRUN --security=insecure x\n"),
+        ("device", "FROM a\nRUN --device=vendor.com/gpu=0,required x\n"),
         ("add_url", "FROM a\nADD https://example.com/x /b\n"),
         ("copy_from_variable", "FROM a AS s\nARG S=s\nFROM a\nCOPY --from=$S a /b\n"),
         ("copy_from_missing_number", "FROM a\nCOPY --from=7 a /b\n"),

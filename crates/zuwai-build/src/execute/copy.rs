@@ -1,0 +1,88 @@
+//! COPY and ADD: what they do to a tree.
+
+use zuwai_context::{Context, Patterns};
+use zuwai_rootfs::Root;
+use zuwai_rootfs::change_set::{Change, ChangeSet};
+use zuwai_rootfs::copy::{self, CopyOptions, InlineFile, ModeChange, SourceTree};
+
+use super::step::resolve_owner;
+use super::trees::Trees;
+use crate::error::StepError;
+use crate::plan::{CopyAction, CopySource, Tree};
+
+/// Copies files onto a stage's tree, and unpacks archives for ADD.
+///
+/// # Errors
+/// When a source is not there or something cannot be read or written.
+pub fn copy_files(
+    trees: &mut Trees,
+    position: usize,
+    action: &CopyAction,
+    context: Option<&Context>,
+) -> Result<ChangeSet, StepError> {
+    let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
+    let changes = copy_onto(&tree.root, &tree.root, trees, action, context)?;
+    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
+    tree.refresh(&changes)?;
+    for (path, change) in changes.iter() {
+        if let Change::MountPoint { mode, uid, gid } = change {
+            tree.set_mount_point(path, mode, (uid, gid));
+        }
+    }
+    Ok(changes)
+}
+
+/// Copies files onto a target. `accounts` is the root whose users and groups `--chown` names.
+///
+/// # Errors
+/// As [`copy_files`].
+pub fn copy_onto(
+    target: &Root,
+    accounts: &Root,
+    trees: &Trees,
+    action: &CopyAction,
+    context: Option<&Context>,
+) -> Result<ChangeSet, StepError> {
+    // Without --chown the source tree says who owns files; archives keep their own owners then.
+    let owner = action.chown.as_ref().map(|chown| resolve_owner(accounts, chown)).transpose()?;
+    let mode = action.chmod.as_deref().map(ModeChange::parse).transpose();
+    let mode = mode.map_err(|error| StepError::Invalid(error.to_string()))?;
+    let exclude = (!action.exclude.is_empty()).then(|| Patterns::new(&action.exclude)).transpose();
+    let exclude = exclude.map_err(|(number, error)| {
+        StepError::Invalid(format!("--exclude={}: {error}", action.exclude[number]))
+    })?;
+    let options = CopyOptions {
+        owner,
+        mode: mode.as_ref(),
+        exclude: exclude.as_ref().map(|patterns| patterns as _),
+        extract: action.add.is_some(),
+    };
+    let mut changes = ChangeSet::default();
+    let destination = action.destination.as_bytes();
+    for source in &action.sources {
+        changes.extend(match source {
+            CopySource::Path(path) => {
+                let tree = source_tree(trees, &action.from, context)?;
+                copy::copy(target, tree, &[path], destination, &options)?
+            }
+            CopySource::Inline { name, content } => {
+                let file = InlineFile { name: name.as_bytes(), content: content.as_bytes() };
+                copy::copy_inline(target, &[file], destination, &options)?
+            }
+        });
+    }
+    Ok(changes)
+}
+
+fn source_tree<'a>(
+    trees: &'a Trees,
+    from: &Tree,
+    context: Option<&'a Context>,
+) -> Result<SourceTree<'a>, StepError> {
+    match from {
+        Tree::Context => context.map(Context::source).ok_or(StepError::NoContext),
+        Tree::Stage(stage) => Ok(SourceTree::stage(&trees.stage(*stage).ok_or(StepError::NoTree)?.root)),
+        Tree::Image(image) => Ok(SourceTree::stage(trees.image(image).ok_or(StepError::NoTree)?)),
+        Tree::Scratch => trees.empty().map(SourceTree::stage).ok_or(StepError::NoTree),
+    }
+}

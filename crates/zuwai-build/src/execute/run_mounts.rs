@@ -1,0 +1,185 @@
+//! What a RUN's mounts show: the files, directories, secrets and agents behind `--mount`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use zuwai_context::Context;
+use zuwai_layer::ImagePath;
+use zuwai_rootfs::copy::{CopyOptions, copy};
+use zuwai_rootfs::signals::Interrupt;
+use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
+use zuwai_rootfs::{KeepOut, Root};
+
+use super::base::StageLayer;
+use super::cache_mounts::{CacheMounts, HeldCache};
+use super::trees::Trees;
+use crate::error::StepError;
+use crate::images::RegistryImages;
+use crate::plan::mounts::CacheMount;
+use crate::plan::{RunMount, RunMountKind, Tree};
+
+/// Mode of a here-document that is executed as a file.
+const SCRIPT_MODE: u32 = 0o755;
+
+/// What the mounts of one step show. Caches are held until this is dropped.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// The mounts.
+    pub mounts: Vec<StepMount>,
+    /// Secrets that are variables.
+    pub env: Vec<(String, String)>,
+    caches: Vec<HeldCache>,
+}
+
+/// What mounts can show.
+pub struct Sources<'a> {
+    /// The trees of stages and images.
+    pub trees: &'a mut Trees,
+    /// The build context.
+    pub context: Option<&'a Context>,
+    /// The images that were resolved.
+    pub images: &'a RegistryImages<'a>,
+    /// The layers of finished stages, by position.
+    pub layers: &'a [Vec<StageLayer>],
+    /// The directories of `type=cache`.
+    pub caches: &'a CacheMounts,
+    /// Ends a wait for a cache that another build holds.
+    pub interrupt: &'a Interrupt,
+}
+
+impl Sources<'_> {
+    /// Finds or makes what every mount shows, in order.
+    ///
+    /// # Errors
+    /// When something is not there, at the place of the mount that asks for it.
+    pub fn prepare(&mut self, mounts: &[RunMount]) -> Result<Prepared, StepError> {
+        let mut prepared = Prepared::default();
+        for mount in mounts {
+            self.mount(mount, &mut prepared)
+                .map_err(|source| StepError::Mount { span: mount.span, source: Box::new(source) })?;
+        }
+        Ok(prepared)
+    }
+
+    fn mount(&mut self, mount: &RunMount, prepared: &mut Prepared) -> Result<(), StepError> {
+        let kind = match &mount.kind {
+            RunMountKind::Bind { from, source, read_only } => {
+                StepMountKind::Bind { source: self.place(from, source)?, read_only: *read_only }
+            }
+            RunMountKind::Cache(cache) => {
+                let held = self.cache(cache)?;
+                let root = Root::open(held.directory(), KeepOut::default());
+                let directory = inside(&root.map_err(|source| held.unusable(source))?, &cache.source)?;
+                prepared.caches.push(held);
+                StepMountKind::Cache { directory, read_only: cache.read_only }
+            }
+            RunMountKind::Tmpfs { size } => StepMountKind::Tmpfs { size: *size },
+            RunMountKind::Secret { id, required: true, .. }
+            | RunMountKind::SecretVariable { id, required: true, .. } => {
+                return Err(StepError::NoSecret { id: id.clone() });
+            }
+            RunMountKind::Ssh { id, required: true, .. } => {
+                return Err(StepError::NoSshAgent { id: id.clone() });
+            }
+            RunMountKind::Secret { .. } | RunMountKind::SecretVariable { .. } | RunMountKind::Ssh { .. } => {
+                return Ok(());
+            }
+            RunMountKind::Script { content } => StepMountKind::File {
+                content: content.clone().into_bytes(),
+                mode: SCRIPT_MODE,
+                uid: 0,
+                gid: 0,
+            },
+        };
+        prepared.mounts.push(StepMount { target: PathBuf::from(mount.target.to_string()), kind });
+        Ok(())
+    }
+
+    /// Where a path of a tree is outside.
+    fn place(&mut self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
+        match tree {
+            Tree::Context => self.context_part(source),
+            Tree::Stage(position) => {
+                inside(&self.trees.stage(*position).ok_or(StepError::NoTree)?.root, source)
+            }
+            Tree::Image(image) => inside(self.trees.image(image).ok_or(StepError::NoTree)?, source),
+            Tree::Scratch => inside(self.trees.empty().ok_or(StepError::NoTree)?, source),
+        }
+    }
+
+    /// A part of the build context as BuildKit shows it: without what is ignored, and all of it root's.
+    fn context_part(&mut self, source: &str) -> Result<PathBuf, StepError> {
+        let context = self.context.ok_or(StepError::NoContext)?;
+        let part = ImagePath::clamped(source).map_err(|error| StepError::Invalid(error.to_string()))?;
+        if let Some(place) = self.trees.context_part(&part) {
+            return Ok(place.to_owned());
+        }
+        let root = self.new_root()?;
+        let pattern = [b"/", &*literal(part.as_bytes())].concat();
+        copy(&root, context.source(), &[pattern], b"/", &CopyOptions::default())?;
+        let whole = root.host_path().to_owned();
+        // A directory's files are in the new root, a file is one of them.
+        let is_directory = context.root().metadata_followed(&part)?.is_some_and(|found| found.is_directory());
+        let place = match part.name() {
+            Some(name) if !is_directory => whole.join(OsStr::from_bytes(name)),
+            _ => whole,
+        };
+        self.trees.remember_context_part(part, place.clone());
+        Ok(place)
+    }
+
+    fn new_root(&mut self) -> Result<Root, StepError> {
+        self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
+    }
+
+    fn cache(&mut self, cache: &CacheMount) -> Result<HeldCache, StepError> {
+        let origin = match &cache.from {
+            None => None,
+            Some(tree) => Some((self.identity(tree)?, self.place(tree, "/")?)),
+        };
+        self.caches.hold(
+            cache,
+            origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path())),
+            self.interrupt,
+        )
+    }
+
+    /// What tells a tree from all others: the digests of its layers.
+    fn identity(&self, tree: &Tree) -> Result<String, StepError> {
+        Ok(match tree {
+            Tree::Stage(position) => {
+                let layers = self.layers.get(*position).ok_or(StepError::NoTree)?;
+                layers.iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>().join(",")
+            }
+            Tree::Image(image) => {
+                let resolved = self.images.get(image).map_err(|error| StepError::Build(Box::new(error)))?;
+                resolved.image.digest().to_string()
+            }
+            Tree::Context => "context".to_owned(),
+            Tree::Scratch => "scratch".to_owned(),
+        })
+    }
+}
+
+/// Where a path of a root is outside, links followed.
+fn inside(root: &Root, source: &str) -> Result<PathBuf, StepError> {
+    let path = ImagePath::clamped(source).map_err(|error| StepError::Invalid(error.to_string()))?;
+    let real = root.resolve(&path)?;
+    if root.metadata(&real)?.is_none() {
+        return Err(StepError::NoSource { path: path.to_string() });
+    }
+    Ok(root.host_path().join(real.as_relative()))
+}
+
+/// A path as a pattern that matches nothing else.
+fn literal(path: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(path.len());
+    for byte in path {
+        if b"*?[]\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern
+}
