@@ -145,7 +145,7 @@ fn flags_of_run_and_copy_are_planned() {
             "FROM a\nRUN --mount=type=secret,id=a --mount=type=secret,id=b,env=B --mount=type=secret,id=c,env=C,target=/c,mode=0440,uid=1 \\\n\
              --mount=type=ssh --mount=type=ssh,id=k,required,target=/s x\n",
         ),
-        ("run_script", "FROM a\nSHELL [\"/bin/bash\", \"-c\"]\nRUN <<-'E'\n\t#!/bin/awk\n\tx\nE\n"),
+        ("run_script", "FROM a\nSHELL [\"/bin/bash\", \"-c\"]\nRUN <<'E'\n#!/bin/awk -f\nx\nE\n"),
         ("network_none", "FROM a\nRUN --network=none x\n"),
         ("run_heredoc", "FROM a\nRUN <<EOF\nx\nEOF\n"),
         ("copy_heredoc", "FROM a\nCOPY <<f /x\ny\nf\n"),
