@@ -9,6 +9,7 @@
 //! - [`patterns`]: the pattern language of `.dockerignore` and `COPY --exclude`.
 //! - [`ignore`]: which ignore file counts, and what it says.
 //! - [`context`]: the directory with its patterns.
+//! - [`remote`]: what `ADD` fetches from elsewhere.
 
 pub mod context;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod ignore;
 pub mod location;
 pub mod pattern;
 pub mod patterns;
+pub mod remote;
 
 pub use context::Context;
 pub use error::ContextError;

@@ -4,6 +4,7 @@
 //! `!` before a pattern makes it an exception, and the last pattern that matches decides. Paths and patterns are bytes.
 
 use zuwai_rootfs::path_filter::{PathFilter, Verdict};
+use zuwai_rootfs::path_match::BadPattern;
 
 use crate::pattern::{Pattern, PatternError};
 
@@ -42,6 +43,20 @@ impl Patterns {
         let decides = self.rules.iter().rev().find(|rule| rule.concerns(path));
         decides.is_some_and(|rule| !rule.exception)
     }
+}
+
+/// Lets through what one pattern matches, with all that is in it, and nothing else: what `COPY --parents` copies. The
+/// pattern is clean; an empty one matches nothing. There is no `!` here.
+///
+/// # Errors
+/// When the pattern is malformed.
+pub fn only(pattern: &[u8]) -> Result<Box<dyn PathFilter>, BadPattern> {
+    let compile = |pattern| Pattern::compile(pattern).map_err(|_| BadPattern);
+    let mut rules = vec![Rule { exception: false, pattern: compile(b"**")? }];
+    if !pattern.is_empty() {
+        rules.push(Rule { exception: true, pattern: compile(pattern)? });
+    }
+    Ok(Box::new(Patterns { rules }))
 }
 
 impl PathFilter for Patterns {
@@ -163,6 +178,28 @@ mod tests {
             let compiled = Patterns::new(patterns).unwrap();
             assert_eq!(compiled.verdict(directory.as_bytes(), true), expected, "{patterns:?} on {directory}");
         }
+    }
+
+    #[test]
+    fn one_pattern_alone_lets_through_what_it_matches() {
+        use Verdict::{ExcludeButMayHoldIncluded as Walk, Include, Prune};
+        for (pattern, path, expected) in [
+            ("a/b", "a", Walk),
+            ("a/b", "a/b", Include),
+            ("a/b", "a/b/c", Include),
+            ("a/b", "b", Prune),
+            ("a/*/c", "a/x", Walk),
+            ("a/*/c", "a/x/d", Prune),
+            ("**/c", "x/y", Walk),
+            ("**/c", "x/y/c", Include),
+            ("!a", "a", Prune),
+            ("!a", "!a", Include),
+            ("", "a", Prune),
+        ] {
+            let filter = only(pattern.as_bytes()).unwrap();
+            assert_eq!(filter.verdict(path.as_bytes(), true), expected, "{pattern} on {path}");
+        }
+        assert!(matches!(only(b"a["), Err(BadPattern)));
     }
 
     #[test]

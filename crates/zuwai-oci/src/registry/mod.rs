@@ -82,6 +82,12 @@ impl Registry {
         self.inner.transport.options()
     }
 
+    /// A client for servers that are no registries: the same certificate authorities, proxies, name servers and
+    /// connection time-out. It checks every certificate, follows no redirect, and sends no credentials.
+    pub fn web_client(&self) -> reqwest::Client {
+        self.transport().web_client().clone()
+    }
+
     /// Fetches a blob into the store and waits until it is there and verified.
     pub async fn fetch_blob(
         &self,

@@ -123,6 +123,11 @@ impl Transport {
         &self.options
     }
 
+    /// The client for what is no registry.
+    pub(crate) fn web_client(&self) -> &Client {
+        &self.verifying
+    }
+
     /// The client for a registry: with or without a look at certificates.
     pub(crate) fn client(&self, registry: &str, direction: Direction) -> &Client {
         match self.options.verifies(registry, direction) {

@@ -1,0 +1,146 @@
+//! What goes wrong with remote sources, and what the user can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::remote::checksum::Checksum;
+
+/// Why a remote source cannot be had. A location is scheme, host, port and path: never user information, nor a query,
+/// which may hold signatures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The address is none.
+    #[error("invalid address {location:?}")]
+    Address {
+        /// What was written, without user, query and fragment.
+        location: String,
+        /// What is wrong with it.
+        #[source]
+        source: url::ParseError,
+    },
+    /// The server refused or failed.
+    #[error("cannot fetch {location}: invalid response status {status}")]
+    Status {
+        /// What was asked for.
+        location: String,
+        /// The HTTP status.
+        status: u16,
+        /// Whether credentials were sent.
+        with_credentials: bool,
+    },
+    /// Nobody answers, or who answers is not trusted.
+    #[error("cannot fetch {location}: cannot connect")]
+    Connect {
+        /// What was asked for.
+        location: String,
+        /// The complaint.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The connection broke.
+    #[error("cannot fetch {location}: the connection failed")]
+    Transport {
+        /// What was asked for.
+        location: String,
+        /// The complaint.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nothing came for too long.
+    #[error("cannot fetch {location}: nothing came for {seconds} seconds")]
+    Timeout {
+        /// What was asked for.
+        location: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// The answer is not one that can be used.
+    #[error("cannot fetch {location}: {problem}")]
+    Answer {
+        /// What was asked for.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The content is not the one that was asked for.
+    #[error("cannot fetch {location}: digest mismatch {actual}: {expected}")]
+    Checksum {
+        /// What was asked for.
+        location: String,
+        /// What it should be.
+        expected: Checksum,
+        /// What it is.
+        actual: Checksum,
+    },
+    /// A file cannot be written.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RemoteError {
+    /// The error that a failed exchange is. The URL is left out: it may hold signatures.
+    pub(crate) fn of_exchange(location: &str, error: reqwest::Error) -> Self {
+        let (location, source) = (location.to_owned(), error.without_url());
+        match source.is_connect() {
+            true => Self::Connect { location, source },
+            false => Self::Transport { location, source },
+        }
+    }
+
+    /// What the user can do about it, to be shown after the error and its causes.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Status { status: 401 | 403, with_credentials: true, location } => {
+                format!("the server did not accept the credentials for {}; check the secret", host(location))
+            }
+            Self::Status { status: 401 | 403, location, .. } => {
+                let host = host(location);
+                format!("give the build a secret HTTP_AUTH_TOKEN_{host} or HTTP_AUTH_HEADER_{host}")
+            }
+            Self::Status { status: 404 | 410, .. } => "check the address".to_owned(),
+            Self::Status { status: 500.., .. } | Self::Transport { .. } | Self::Timeout { .. } => {
+                "the server or the network failed; try again".to_owned()
+            }
+            Self::Connect { location, .. } => format!(
+                "check the name and port of {} and that it can be reached from here; a private certificate authority belongs into SSL_CERT_DIR",
+                host(location)
+            ),
+            Self::Checksum { .. } => {
+                "the file was changed, on its server or on the way; if that is known to be right, change the checksum"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The host of a location, without its port.
+fn host(location: &str) -> &str {
+    let rest = location.split_once("://").map_or(location, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or(rest);
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Names the file in an I/O error.
+pub(crate) trait IoContext<T> {
+    /// Adds what was tried and on which file.
+    fn at(self, action: &'static str, path: &Path) -> Result<T, RemoteError>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, RemoteError> {
+        self.map_err(|source| RemoteError::Io { action, path: path.to_owned(), source })
+    }
+}
