@@ -4,7 +4,7 @@
 //! environment nor clock, and leaves nothing behind but what was asked for.
 //!
 //! In reading order:
-//! - [`request`]: what the user asked for
+//! - [`request`], [`secret`]: what the user asked for
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
 //! - [`execute`]: doing it: trees, steps, layers
@@ -19,6 +19,7 @@ pub mod output;
 pub mod plan;
 pub mod promised_file;
 pub mod request;
+pub mod secret;
 pub mod state_dir;
 
 use std::fs::File;

@@ -10,6 +10,8 @@ use zuwai_rootfs::isolation::Isolation;
 use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::volumes::Volume;
 
+use crate::secret::Secrets;
+
 /// One build, as it was asked for.
 #[derive(Debug)]
 pub struct BuildRequest {
@@ -42,6 +44,8 @@ pub struct BuildRequest {
     pub level: Level,
     /// Paths of the image whose changes never reach a layer (`--ignore-path`).
     pub ignore_paths: Vec<PathBuf>,
+    /// What commands and sources may ask for by ID (`--secret`).
+    pub secrets: Secrets,
     /// How registries are reached.
     pub registry: RegistryOptions,
     /// What happens with the image.

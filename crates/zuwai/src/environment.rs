@@ -4,26 +4,33 @@
 //! us, and crates below get what they need as parameters.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-/// A copy of the process's environment. Values that are not UTF-8 are left out: no variable that is read here may
-/// hold such.
+/// A copy of the process's environment. Variables whose names are not UTF-8 are left out: none that is read here has
+/// such a name.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, OsString>,
 }
 
 impl Environment {
     /// Reads the process's environment.
     pub fn read() -> Self {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
+        let variables = std::env::vars_os();
+        let variables = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self { variables: variables.collect() }
     }
 
-    /// The value of a variable, even an empty one.
+    /// The value of a variable, even an empty one; none where it is not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+        self.variables.get(name)?.to_str()
+    }
+
+    /// The bytes of a variable's value, even of an empty one.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.variables.get(name).map(|value| value.as_bytes())
     }
 
     /// The value of a variable that is not empty.
@@ -51,7 +58,7 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self { variables: variables.into_iter().collect() }
+        Self { variables: variables.into_iter().map(|(name, value)| (name, value.into())).collect() }
     }
 }
 

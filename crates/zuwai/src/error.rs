@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::logging::LogError;
 use crate::pflag::FlagError;
+use crate::secrets::SecretError;
 
 /// Why the program ends without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,9 @@ pub enum ProgramError {
         #[source]
         source: zuwai_oci::platform::PlatformError,
     },
+    /// A `--secret` that cannot be read.
+    #[error("cannot use --secret")]
+    Secret(#[from] SecretError),
     /// A label without a name.
     #[error("invalid label {0:?}: its name is missing")]
     Label(String),
@@ -128,6 +132,9 @@ pub enum ProgramError {
 impl ProgramError {
     /// Whether help for the command's flags is of help.
     pub fn is_about_typing(&self) -> bool {
+        if let Self::Secret(error) = self {
+            return error.is_about_typing();
+        }
         matches!(
             self,
             Self::Flag(_)

@@ -17,6 +17,7 @@ pub const BUILD: &[Flag] = &[
     flag("target", Text, "the stage to build"),
     flag("build-arg", List, "value of an ARG as NAME=value; NAME alone takes it from the environment"),
     flag("label", List, "label of the image as NAME=value"),
+    flag("secret", List, "secret for RUN --mount=type=secret: id=ID[,src=FILE][,env=VARIABLE]"),
     flag("platform", CommaList, "the platform to build for, as linux/arm64"),
     // Where it goes.
     flag("tag", List, "name of the image, as NAME:TAG; repeat for several").short('t'),
@@ -96,7 +97,6 @@ pub const BUILD: &[Flag] = &[
     flag("memory-swap", Text, "limit of RUN's swap").later(&[""]),
     flag("no-cache-filter", List, "stages to use no cache for").later(NEVER),
     flag("policy", List, "policy of sources").later(NEVER),
-    flag("secret", List, "secret for RUN --mount=type=secret").later(NEVER),
     flag("shm-size", Text, "size of /dev/shm of RUN").later(&[""]),
     flag("source-date-epoch", Text, "time of everything in the image").later(&[""]),
     flag("ssh", List, "SSH agent for RUN --mount=type=ssh").later(NEVER),
@@ -126,7 +126,7 @@ mod tests {
             ["--no-cache", "--pull", "--rm", "--network=default", "--provenance=false", "--progress=plain"];
         let parsed = parse(BUILD, taken.map(str::to_owned)).unwrap();
         assert!(parsed.refused().is_empty());
-        let refused = ["--rm=false", "--network=none", "--load", "--progress=tty", "--secret=id=x"];
+        let refused = ["--rm=false", "--network=none", "--load", "--progress=tty", "--cache-to=x"];
         let parsed = parse(BUILD, refused.map(str::to_owned)).unwrap();
         assert_eq!(parsed.refused().len(), refused.len());
     }

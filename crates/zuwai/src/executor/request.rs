@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
-use crate::{building, pairs, registries};
+use crate::{building, pairs, registries, secrets};
 
 /// The build that the flags mean.
 ///
@@ -54,6 +54,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         isolation: isolation(flags),
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
+        secrets: secrets::read(flags.list("secret"), environment)?,
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,
