@@ -2,8 +2,9 @@
 //!
 //! A folder with `Dockerfile` and, where needed: `context/`; `setup`, a shell script run in the copy of the context to make what
 //! git does not keep (modes, owners, links); `args`, build flags, one a line; `expect-error`, texts that the error must have, one
-//! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build where the case cannot hold. In
-//! `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
+//! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build where the case cannot hold;
+//! `Dockerfile.same`, where BuildKit's frontend of the day does not know what the case uses: what BuildKit builds in its place, by
+//! other means, to the same files. It begins with a comment that says where the rule is documented. In `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub struct Prepared {
     pub flags: Vec<String>,
     /// What a failing build must say; `None` if it must succeed.
     pub expected_error: Option<Vec<String>>,
+    /// What BuildKit builds in its place: the files must be the same then, and the configuration but for the history.
+    pub same: Option<PathBuf>,
 }
 
 impl Case {
@@ -61,6 +64,12 @@ impl Case {
         text.lines().find_map(|line| line.strip_prefix(way)?.strip_prefix(": ").map(str::to_owned))
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Copies it into `work` and makes it ready for `registry` (`127.0.0.1:PORT`).
     ///
     /// # Panics
@@ -83,6 +92,11 @@ impl Case {
         };
         let dockerfile = folder.join("Dockerfile");
         std::fs::write(&dockerfile, localised("Dockerfile").unwrap()).unwrap();
+        let same = localised("Dockerfile.same").map(|text| {
+            let path = folder.join("Dockerfile.same");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
         let lines = |text: String| {
             text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         };
@@ -92,6 +106,7 @@ impl Case {
             context,
             flags: localised("args").map(lines).unwrap_or_default(),
             expected_error: localised("expect-error").map(lines),
+            same,
             folder,
         }
     }

@@ -44,6 +44,18 @@ pub fn compare(left: &Image, right: &Image) -> Vec<Difference> {
     differences
 }
 
+/// The differences that a container of the image would notice: without history, and however many layers there are.
+///
+/// # Panics
+/// If one cannot be read.
+#[must_use]
+pub fn compare_results(left: &Image, right: &Image) -> Vec<Difference> {
+    let mut differences = compare_configs(&left.config, &right.config);
+    differences.retain(|difference| !difference.place.starts_with("config.history"));
+    differences.extend(compare_trees(&Tree::of(left), &Tree::of(right)));
+    differences
+}
+
 /// The differences, a line each, at most `limit` of them, under a heading that names the two sides.
 #[must_use]
 pub fn report(differences: &[Difference], left: &str, right: &str, limit: usize) -> String {

@@ -25,6 +25,7 @@ fn build(dockerfile: &str) -> Tree {
         context,
         flags: Vec::new(),
         expected_error: None,
+        same: None,
     };
     std::fs::write(&case.dockerfile, dockerfile.replace("REGISTRY", &registry.address())).unwrap();
     let image = zuwai::build(&case, &dir.path().join("image")).unwrap_or_else(|error| panic!("{error}"));

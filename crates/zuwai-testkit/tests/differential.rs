@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zuwai_testkit::base::{self, Base};
 use zuwai_testkit::case::{Case, Prepared};
-use zuwai_testkit::compare::{compare, report};
+use zuwai_testkit::compare::{compare, compare_results, report};
 use zuwai_testkit::image::Image;
 use zuwai_testkit::need::{ORACLE, PODMAN, needs};
 use zuwai_testkit::oracle::Oracle;
@@ -105,7 +105,8 @@ fn check(oracle: &Oracle, case: &Prepared, build: &Build) -> Result<(), String> 
     let ours =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(case, &case.folder.join("zuwai"))))
             .unwrap_or_else(|_| Err("the image cannot be read (see the panic above)".to_owned()));
-    let theirs = oracle.build(&case.context, &case.dockerfile, &case.flags, &case.folder.join("buildkit"));
+    let dockerfile = case.same.as_ref().unwrap_or(&case.dockerfile);
+    let theirs = oracle.build(&case.context, dockerfile, &case.flags, &case.folder.join("buildkit"));
     match (&case.expected_error, theirs, ours) {
         (None, Err(error), _) => Err(format!("BuildKit does not build this case: {}", tail(&error))),
         (None, Ok(_), Err(error)) => Err(format!("the build failed: {}", tail(&error))),
@@ -113,7 +114,8 @@ fn check(oracle: &Oracle, case: &Prepared, build: &Build) -> Result<(), String> 
             let base = shared_layers(&theirs, &ours);
             let problems: Vec<_> =
                 ours.problems(base).iter().map(|problem| format!("  {problem}\n")).collect();
-            let differences = compare(&theirs, &ours);
+            let differences =
+                if case.same.is_some() { compare_results(&theirs, &ours) } else { compare(&theirs, &ours) };
             let differences = if differences.is_empty() {
                 String::new()
             } else {
