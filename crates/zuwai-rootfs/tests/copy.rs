@@ -11,7 +11,8 @@
 mod tree;
 
 use tree::{Lab, SKIPPED};
-use zuwai_rootfs::copy::{CopyOptions, InlineFile, ModeChange, SourceTree, copy_inline};
+use zuwai_layer::ImagePath;
+use zuwai_rootfs::copy::{CopyOptions, InlineFile, ModeChange, Source, SourceTree, copy_all, copy_inline};
 
 /// A `COPY` and what the image's tree is after it.
 struct Case {
@@ -390,8 +391,8 @@ fn excluded_directories_are_made_for_what_they_hold() {
     let existing = lab.target();
     existing.copy(&lab.context(), "--chown=9:9 --chmod=0711 t6 /x/a").unwrap();
     existing.copy_with(&lab.context(), &["exdir"], "/x", &options).unwrap();
-    let expected = ["d 0711 9:9 old x", "d 0711 9:9 x/a", "- 0644 8:8 old x/a/keep", "- 0711 9:9 x/a/l"];
-    assert_eq!(existing.listing(), expected, "left as they are where they are");
+    let expected = ["d 0711 9:9 old x", "d 0755 9:9 x/a", "- 0644 8:8 old x/a/keep", "- 0711 9:9 x/a/l"];
+    assert_eq!(existing.listing(), expected, "one that is there takes the mode alone");
     let empty = lab.target();
     let nothing = tree::Only { pruned: &[b"keep", b"b", b"top.md"], passed: &[b"a"] };
     let options = CopyOptions { exclude: Some(&nothing), owner: Some((0, 0)), ..CopyOptions::default() };
@@ -431,6 +432,36 @@ fn inline_files_are_written_with_exact_modes() {
         ]
     );
     assert_eq!(std::fs::read_to_string(target.path().join("h/FOO")).unwrap(), "foo\n");
+}
+
+#[test]
+fn sources_of_all_kinds_are_copied_in_order() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let fetched = lab.target();
+    std::fs::write(fetched.path().join("b.*"), "fetched").unwrap();
+    let path = ImagePath::new("b.*").unwrap();
+    let stage = fetched.as_stage();
+    let inline = InlineFile { name: b"b.txt", content: b"inline" };
+    let file = Source::Fetched { tree: stage, path: &path, extract: true };
+    let text = Source::Path(lab.context(), b"b.txt");
+    for (sources, expected) in
+        [([text, Source::Inline(inline), file], "inline"), ([file, Source::Inline(inline), text], "b.txt")]
+    {
+        let target = lab.target();
+        let changes = copy_all(&target.root(), &sources, b"/x/", &CopyOptions::default()).unwrap();
+        assert_eq!(changes.len(), 3);
+        assert_eq!(tree::read(&target.path().join("x/b.txt")), expected.as_bytes());
+        assert_eq!(tree::read(&target.path().join("x/b.*")), b"fetched");
+    }
+}
+
+#[test]
+fn nothing_is_written_when_a_later_source_is_missing() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let target = lab.target();
+    let error = target.copy(&lab.context(), "b.txt none /x/").unwrap_err();
+    assert_eq!(error, "\"/none\": not found");
+    assert_eq!(target.listing(), [""; 0]);
 }
 
 #[test]

@@ -21,6 +21,16 @@ pub enum CopyError {
         /// The source, counted from the root of the context.
         path: ImagePath,
     },
+    /// A link stands on the way to a source of `--parents`.
+    #[error(
+        "\"{path}\": not found: --parents does not follow {link}, a symbolic link; name what it leads to"
+    )]
+    ParentIsLink {
+        /// The source, counted from the root of the source tree.
+        path: ImagePath,
+        /// The link.
+        link: ImagePath,
+    },
     /// A wildcard is malformed.
     #[error("{pattern:?} is not a valid wildcard: a bracket or backslash is not closed")]
     Pattern {

@@ -139,7 +139,7 @@ impl SourceTree<'_> {
     }
 
     /// Whether a path exists for the copy: it is included, or is a directory that holds something included.
-    fn is_there(&self, path: &ImagePath, is_directory: bool) -> Result<bool, CopyError> {
+    pub(crate) fn is_there(&self, path: &ImagePath, is_directory: bool) -> Result<bool, CopyError> {
         match self.verdict(path, is_directory) {
             Verdict::Include => Ok(true),
             Verdict::ExcludeButMayHoldIncluded if is_directory => self.holds_included(path),

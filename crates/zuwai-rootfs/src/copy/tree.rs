@@ -1,32 +1,30 @@
 //! Copying one source, a file or a directory with everything in it.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
-use zuwai_layer::{ImagePath, Xattrs};
+use rustix::fs::{Mode, OFlags};
+use zuwai_layer::ImagePath;
 
+use super::entry::Entry;
 use super::error::CopyError;
-use super::source::{Found, open_directory_at, sorted_names};
-use super::target::{Target, clear};
-use super::transfer::{Transfer, set_owner_and_mode, set_owner_at, times};
+use super::source::{Found, sorted_names};
+use super::target::Target;
+use super::transfer::{Transfer, set_owner_and_mode, times};
 use super::{CopyOptions, SourceTree};
-use crate::metadata::{self, FileKind, Metadata};
-use crate::path_filter::Verdict;
-use crate::resolve::link_text;
-
-/// The one attribute that a build context does not carry.
-const CAPABILITY: &[u8] = b"security.capability";
+use crate::metadata::{FileKind, Metadata};
+use crate::path_filter::{PathFilter, Verdict};
 
 /// Copies one source. Hard links are kept among what is copied together.
 pub(crate) struct TreeCopy<'a, 'b> {
     pub source: SourceTree<'a>,
     pub options: &'a CopyOptions<'a>,
+    /// What of the source is copied, counted from it; everything if `None`.
+    pub include: Option<&'b dyn PathFilter>,
     pub target: &'b mut Target<'a>,
     pub transfer: &'b mut Transfer,
     /// The first copy of each file that has several names, by device and inode.
-    links: BTreeMap<(u64, u64), ImagePath>,
+    pub links: BTreeMap<(u64, u64), ImagePath>,
     /// The directories from the source down to where the copy stands.
     levels: Vec<Level>,
 }
@@ -36,10 +34,10 @@ struct Level {
     from: OwnedFd,
     /// Where it is in the source tree.
     from_path: ImagePath,
-    /// The same, counted from the source itself, as `--exclude` counts.
+    /// The same, counted from the source itself, as `--exclude` and `--parents` count.
     relative: Vec<u8>,
     metadata: Metadata,
-    /// The copy; made when the first thing is put in it if it is excluded itself.
+    /// The copy; made when the first thing is put in it if it is left out itself.
     to: Option<OwnedFd>,
     to_path: ImagePath,
     name: Vec<u8>,
@@ -54,8 +52,8 @@ struct Level {
 enum Finish {
     /// Everything.
     All,
-    /// Everything but its times, and only if it was made here: it is excluded, and there for what it holds.
-    MadeOnly,
+    /// Everything but its times if it was made here, its mode if not: it is left out, and there for what it holds.
+    AsParent,
     /// Its time only: it is the destination itself.
     Time,
 }
@@ -64,14 +62,20 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
     pub fn new(
         source: SourceTree<'a>,
         options: &'a CopyOptions<'a>,
+        include: Option<&'b dyn PathFilter>,
         target: &'b mut Target<'a>,
         transfer: &'b mut Transfer,
     ) -> Self {
-        Self { source, options, target, transfer, links: BTreeMap::new(), levels: Vec::new() }
+        Self { source, options, include, target, transfer, links: BTreeMap::new(), levels: Vec::new() }
     }
 
     /// Copies a file, link or device to its place, the parent of which exists.
     pub fn file(&mut self, found: &Found, place: &ImagePath) -> Result<(), CopyError> {
+        if let Some(exclude) = self.options.exclude
+            && exclude.verdict(&found.name, false) == Verdict::Prune
+        {
+            tracing::warn!("{} is copied: --exclude concerns what is in directories only", found.path);
+        }
         let parent = place.parent().unwrap_or_default();
         let from = self.source.open_directory(&found.path.parent().unwrap_or_default())?;
         let to = self.target.open(&parent)?;
@@ -129,8 +133,7 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
         }
         relative.extend_from_slice(name);
         let there = self.source.verdict(&from_path, is_directory);
-        let wanted =
-            self.options.exclude.map_or(Verdict::Include, |exclude| exclude.verdict(&relative, is_directory));
+        let wanted = self.wanted(&relative, is_directory);
         if there == Verdict::Prune || wanted == Verdict::Prune {
             return Ok(());
         }
@@ -151,7 +154,7 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let from = rustix::fs::openat(&level.from, name, flags, Mode::empty())
                 .map_err(CopyError::read(&from_path))?;
-            let finish = if wanted == Verdict::Include { Finish::All } else { Finish::MadeOnly };
+            let finish = if wanted == Verdict::Include { Finish::All } else { Finish::AsParent };
             let name = name.to_vec();
             self.levels.push(Level {
                 from,
@@ -186,6 +189,18 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
         result
     }
 
+    /// What `--exclude` and `--parents` say of a path, counted from the source.
+    fn wanted(&self, relative: &[u8], is_directory: bool) -> Verdict {
+        let verdict = |filter: Option<&dyn PathFilter>| {
+            filter.map_or(Verdict::Include, |filter| filter.verdict(relative, is_directory))
+        };
+        match (verdict(self.options.exclude), verdict(self.include)) {
+            (Verdict::Prune, _) | (_, Verdict::Prune) => Verdict::Prune,
+            (Verdict::Include, Verdict::Include) => Verdict::Include,
+            _ => Verdict::ExcludeButMayHoldIncluded,
+        }
+    }
+
     fn is_empty(&self, directory: &ImagePath) -> Result<bool, CopyError> {
         let open = self.source.open_directory(directory)?;
         Ok(sorted_names(&open).map_err(CopyError::read(directory))?.is_empty())
@@ -210,142 +225,21 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
     fn finish(&mut self, level: &Level) -> Result<(), CopyError> {
         let Some(to) = &level.to else { return Ok(()) };
         let write = || CopyError::write(&level.to_path);
-        if level.finish == Finish::All || (level.finish == Finish::MadeOnly && level.made) {
-            set_owner_and_mode(to, self.owner(&level.metadata), self.mode(&level.metadata))
-                .map_err(write())?;
-            let xattrs = self.xattrs(level.from.as_fd(), &level.from_path)?;
-            self.transfer.xattrs(to.as_fd(), &xattrs, &level.to_path).map_err(write())?;
+        match level.finish {
+            Finish::Time => {}
+            Finish::AsParent if !level.made => {
+                rustix::fs::fchmod(to, Mode::from_raw_mode(level.metadata.mode)).map_err(write())?;
+            }
+            Finish::All | Finish::AsParent => {
+                set_owner_and_mode(to, self.owner(&level.metadata), self.mode(&level.metadata))
+                    .map_err(write())?;
+                let xattrs = self.xattrs(level.from.as_fd(), &level.from_path)?;
+                self.transfer.xattrs(to.as_fd(), &xattrs, &level.to_path).map_err(write())?;
+            }
         }
-        if level.finish != Finish::MadeOnly && !level.to_path.is_root() {
+        if level.finish != Finish::AsParent && !level.to_path.is_root() {
             rustix::fs::futimens(to, &times(level.metadata.mtime)).map_err(write())?;
         }
         Ok(())
     }
-
-    /// Copies anything but a directory to a name, in place of what may be there.
-    fn entry(
-        &mut self,
-        entry: &Entry<'_>,
-        to: BorrowedFd<'_>,
-        to_name: &[u8],
-        to_path: &ImagePath,
-        empty: bool,
-    ) -> Result<(), CopyError> {
-        let metadata = entry.metadata;
-        if metadata.kind == FileKind::Socket {
-            return Ok(());
-        }
-        if !empty {
-            clear(to, to_name, to_path)?;
-        }
-        match metadata.kind {
-            FileKind::File => self.regular(entry, to, to_name, to_path)?,
-            FileKind::Symlink => {
-                let text = link_text(entry.from, entry.name).map_err(CopyError::read(entry.path))?;
-                rustix::fs::symlinkat(text.as_slice(), to, to_name).map_err(CopyError::write(to_path))?;
-                self.place_metadata(metadata, to, to_name, to_path)?;
-            }
-            _ => {
-                let kind = match metadata.kind {
-                    FileKind::CharDevice => FileType::CharacterDevice,
-                    FileKind::BlockDevice => FileType::BlockDevice,
-                    _ => FileType::Fifo,
-                };
-                rustix::fs::mknodat(to, to_name, kind, Mode::RUSR | Mode::WUSR, metadata.rdev)
-                    .map_err(CopyError::write(to_path))?;
-                let mode = Mode::from_raw_mode(self.mode(metadata));
-                self.place_metadata(metadata, to, to_name, to_path)?;
-                // It was made here a moment ago and is no link, so that nothing can be followed.
-                rustix::fs::chmodat(to, to_name, mode, AtFlags::empty())
-                    .map_err(CopyError::write(to_path))?;
-            }
-        }
-        self.target.record.other(to_path);
-        Ok(())
-    }
-
-    /// Owner and time of something that is not opened.
-    fn place_metadata(
-        &self,
-        metadata: &Metadata,
-        to: BorrowedFd<'_>,
-        to_name: &[u8],
-        to_path: &ImagePath,
-    ) -> Result<(), CopyError> {
-        set_owner_at(to, to_name, self.owner(metadata)).map_err(CopyError::write(to_path))?;
-        rustix::fs::utimensat(to, to_name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(CopyError::write(to_path))
-    }
-
-    fn regular(
-        &mut self,
-        entry: &Entry<'_>,
-        to: BorrowedFd<'_>,
-        to_name: &[u8],
-        to_path: &ImagePath,
-    ) -> Result<(), CopyError> {
-        let key = (entry.metadata.dev, entry.metadata.ino);
-        if entry.metadata.nlink > 1
-            && let Some(first) = self.links.get(&key)
-            && self.link(first, to, to_name)
-        {
-            return Ok(());
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let from = rustix::fs::openat(entry.from, entry.name, flags, Mode::empty())
-            .map_err(CopyError::read(entry.path))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(to, to_name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(CopyError::write(to_path))?;
-        self.transfer
-            .content(from.as_fd(), file.as_fd(), entry.metadata.size)
-            .map_err(CopyError::transfer(entry.path, to_path))?;
-        set_owner_and_mode(&file, self.owner(entry.metadata), self.mode(entry.metadata))
-            .map_err(CopyError::write(to_path))?;
-        let xattrs = self.xattrs(from.as_fd(), entry.path)?;
-        self.transfer.xattrs(file.as_fd(), &xattrs, to_path).map_err(CopyError::write(to_path))?;
-        rustix::fs::futimens(&file, &times(entry.metadata.mtime)).map_err(CopyError::write(to_path))?;
-        if entry.metadata.nlink > 1 {
-            self.links.insert(key, to_path.clone());
-        }
-        Ok(())
-    }
-
-    /// Makes another name of a file copied before; false where that cannot be (another file system, too many names).
-    fn link(&self, first: &ImagePath, to: BorrowedFd<'_>, to_name: &[u8]) -> bool {
-        let Ok(directory) = open_directory_at(self.target.root.as_fd(), &first.parent().unwrap_or_default())
-        else {
-            return false;
-        };
-        let name = first.name().unwrap_or_default();
-        rustix::fs::linkat(directory.as_fd(), name, to, to_name, AtFlags::empty()).is_ok()
-    }
-
-    fn owner(&self, metadata: &Metadata) -> (u32, u32) {
-        self.options.owner.or(self.source.owner).unwrap_or((metadata.uid, metadata.gid))
-    }
-
-    fn mode(&self, metadata: &Metadata) -> u32 {
-        self.options.mode.map_or(metadata.mode, |change| change.apply(metadata.mode, metadata.is_directory()))
-    }
-
-    fn xattrs(&self, from: BorrowedFd<'_>, path: &ImagePath) -> Result<Xattrs, CopyError> {
-        let mut xattrs = match metadata::xattrs(from) {
-            Ok(xattrs) => xattrs,
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => Xattrs::new(),
-            Err(error) => return Err(CopyError::read(path)(error)),
-        };
-        if !self.source.file_capabilities {
-            xattrs.remove(CAPABILITY);
-        }
-        Ok(xattrs)
-    }
-}
-
-/// Something to copy, in the directory that holds it.
-struct Entry<'a> {
-    from: BorrowedFd<'a>,
-    name: &'a [u8],
-    path: &'a ImagePath,
-    metadata: &'a Metadata,
 }
