@@ -8,8 +8,10 @@
 //! - [`spec`]: what the builder tells the helper and hears from it; `channel`: the socket between them.
 //! - [`parent`]: the builder's side.
 //! - `stages`: the helper's side: namespaces where wanted, then the supervisor.
-//! - `filesystem`: the mounts a command sees, and the way into its root; `volumes`: the user's among them; `stubs`: mount
+//! - `filesystem`: the mounts a command sees, and the way into its root; `volumes`: the user's among them; `step_mounts`:
+//!   the step's own, of which `memory_file` and `throwaway` make some; `read_only`: how mounts are closed; `stubs`: mount
 //!   points made and removed again.
+//! - `network`: having none.
 //! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
 //! - `execute`: the last stage: identity, capabilities, look-up, `execve`.
 //! - `system`: the system calls that need unsafe code. Nothing else in the workspace has any.
@@ -18,12 +20,17 @@ mod channel;
 mod descendants;
 mod execute;
 mod filesystem;
+mod memory_file;
+mod network;
 pub mod parent;
+mod read_only;
 pub mod spec;
 mod stages;
+mod step_mounts;
 mod stubs;
 mod supervise;
 pub(crate) mod system;
+mod throwaway;
 mod volumes;
 
 pub(crate) use channel::send as tell;

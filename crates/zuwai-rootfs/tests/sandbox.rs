@@ -13,8 +13,12 @@ mod harness;
 mod inside;
 #[path = "sandbox/namespaces.rs"]
 mod namespaces;
+#[path = "sandbox/network.rs"]
+mod network;
 #[path = "sandbox/ordinary_user.rs"]
 mod ordinary_user;
+#[path = "sandbox/step_mounts.rs"]
+mod step_mounts;
 #[path = "sandbox/volumes.rs"]
 mod volumes;
 
@@ -26,5 +30,7 @@ fn main() {
     tests.extend(containers::TESTS);
     tests.extend(ordinary_user::TESTS);
     tests.extend(volumes::TESTS);
+    tests.extend(step_mounts::TESTS);
+    tests.extend(network::TESTS);
     std::process::exit(harness::run(&tests));
 }

@@ -6,19 +6,21 @@
 
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
+use super::memory_file::MemoryFile;
 use super::spec::{Enclosure, Entered};
 use super::stages::{During as _, Failure};
 use super::stubs::Stubs;
-use super::{system, volumes};
+use super::{read_only, step_mounts, volumes};
+use crate::step_mount::StepNetwork;
 
 /// The directories that a runtime makes in every root it starts a command in, and that stay in the image: BuildKit's
 /// layers have them where the base has not. In place nothing makes them, so the caller adds them after the first RUN.
@@ -62,20 +64,33 @@ pub(super) fn enter(enclosure: &Enclosure) -> Result<Entrance, Failure> {
 
     let fresh_proc = mount_proc()?;
     mount_dev()?;
-    mount_sys()?;
+    mount_sys(enclosure.network)?;
     mask(fresh_proc)?;
     let mut stubs = Stubs::default();
-    for volume in &enclosure.volumes {
-        volumes::bind(&mut stubs, volume)?;
+    if let Err(failure) = furnish(&mut stubs, enclosure) {
+        stubs.remove();
+        return Err(failure);
     }
-    bind_text(&mut stubs, "/etc/resolv.conf", &enclosure.resolv_conf)?;
-    bind_text(&mut stubs, "/etc/hosts", &enclosure.hosts)?;
 
     if pivoted {
         rustix::mount::unmount(".", UnmountFlags::DETACH).during("let go of the outer root")?;
     }
     rustix::process::chdir("/").during("enter the root")?;
     Ok(Entrance { entered: Entered { pivoted, fresh_proc }, stubs })
+}
+
+/// Mounts what is not the same for every root.
+fn furnish(stubs: &mut Stubs, enclosure: &Enclosure) -> Result<(), Failure> {
+    for volume in &enclosure.volumes {
+        volumes::bind(stubs, volume)?;
+    }
+    for (path, text) in [("/etc/resolv.conf", &enclosure.resolv_conf), ("/etc/hosts", &enclosure.hosts)] {
+        // As with BuildKit, a mount of the step's at the same place stands for the usual one.
+        if enclosure.mounts.iter().all(|mount| mount.target != Path::new(path)) {
+            bind_text(stubs, path, text)?;
+        }
+    }
+    step_mounts::mount_all(stubs, enclosure)
 }
 
 /// Whether it was done by `pivot_root`, after which the old root lies unseen over the new one until it is detached.
@@ -152,22 +167,25 @@ fn mount_dev() -> Result<(), Failure> {
     Ok(())
 }
 
-fn mount_sys() -> Result<(), Failure> {
+/// A fresh `/sys` shows the devices of the step's own network namespace, if it has one; else the kernel refuses it, and
+/// the outer one must do. Where that cannot be had either, an empty one does for a build.
+fn mount_sys(network: StepNetwork) -> Result<(), Failure> {
     mount_point("/sys")?;
-    if rustix::mount::mount_bind_recursive("sys", "/sys").is_err() {
-        // Without a network namespace of its own a user namespace gets no fresh one; an empty /sys does for a build.
+    let fresh = network == StepNetwork::None && mount("sysfs", "/sys", NO_SURPRISES, c"").is_ok();
+    if fresh {
+        // Programs look there for how much memory and how many processors they may use.
+        let _ = rustix::mount::mount_bind_recursive("sys/fs/cgroup", "/sys/fs/cgroup");
+    } else if rustix::mount::mount_bind_recursive("sys", "/sys").is_err() {
         return Ok(());
     }
-    system::make_read_only_recursively(c"/sys")
-        .or_else(|_| make_read_only("/sys"))
-        .during("make /sys read-only")
+    read_only::make_all(Path::new("/sys")).during("make /sys read-only")
 }
 
 /// Closes what of `/proc` and `/sys` reaches the machine. An outer `/proc` is as closed as the container has it.
 fn mask(fresh_proc: bool) -> Result<(), Failure> {
     for path in PROC_READ_ONLY.iter().filter(|_| fresh_proc) {
         match rustix::mount::mount_bind_recursive(*path, *path) {
-            Ok(()) => make_read_only(path).during(format_args!("make {path} read-only"))?,
+            Ok(()) => read_only::make(Path::new(path)).during(format_args!("make {path} read-only"))?,
             Err(Errno::NOENT) => {}
             Err(error) => return Err(Failure::new(format_args!("make {path} read-only"), error)),
         }
@@ -188,19 +206,11 @@ pub(super) fn cover(path: &Path, is_directory: bool) -> rustix::io::Result<()> {
     }
 }
 
-/// Mounts a text over a file of the root, read-only. The text lives in memory, on the tmpfs of `/dev`, where its name
-/// goes away at once.
+/// Mounts a text over a file of the root, read-only.
 fn bind_text(stubs: &mut Stubs, path: &str, text: &[u8]) -> Result<(), Failure> {
-    let source = "/dev/.zuwai-text";
     let target = stubs.file(Path::new(path)).during(format_args!("make {path}"))?;
-    let write = || -> io::Result<()> {
-        OpenOptions::new().write(true).create_new(true).mode(0o644).open(source)?.write_all(text)
-    };
-    write().during(format_args!("write {path}"))?;
-    rustix::mount::mount_bind(source, &target).during(format_args!("bind {path}"))?;
-    let flags = MountFlags::BIND | MountFlags::RDONLY | NO_SURPRISES;
-    rustix::mount::mount_remount(&target, flags, "").during(format_args!("make {path} read-only"))?;
-    fs::remove_file(source).during(format_args!("clean up after {path}"))
+    let file = MemoryFile { content: text, mode: 0o644, owner: (0, 0) };
+    file.mount(&target).during(format_args!("mount {path}"))
 }
 
 fn mount(kind: &str, path: &str, flags: MountFlags, data: &CStr) -> rustix::io::Result<()> {
@@ -209,23 +219,4 @@ fn mount(kind: &str, path: &str, flags: MountFlags, data: &CStr) -> rustix::io::
 
 fn create(path: &str, mode: u32) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map(drop)
-}
-
-/// Makes one mount read-only and leaves its other restrictions as they are, which a user namespace must.
-fn make_read_only(path: &str) -> rustix::io::Result<()> {
-    let has = rustix::fs::statvfs(path)?.f_flag;
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
-    for (present, flag) in [
-        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
-        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
-        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-    ] {
-        if has.contains(present) {
-            flags |= flag;
-        }
-    }
-    rustix::mount::mount_remount(path, flags, "")
 }

@@ -11,10 +11,12 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::channel::Channel;
-use super::filesystem;
+use super::filesystem::Entrance;
 use super::spec::{Enclosure, Order, Report, Step};
 use super::supervise::{self, Reach};
 use super::system::{self, Forked};
+use super::{filesystem, network};
+use crate::step_mount::StepNetwork;
 
 /// A step of the set-up that failed, and what the system said.
 #[derive(Debug)]
@@ -37,6 +39,17 @@ impl<T, E: fmt::Display> During<T> for Result<T, E> {
 impl Failure {
     pub(super) fn new(step: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self { step: step.to_string(), error: error.to_string() }
+    }
+
+    /// As a part of a larger step.
+    pub(super) fn within(self, step: impl fmt::Display) -> Self {
+        Self { step: format!("{step}: {}", self.step), error: self.error }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.error)
     }
 }
 
@@ -80,7 +93,7 @@ fn prepare() -> Result<(), Failure> {
 /// Enters new namespaces; their PID 1 does the rest while this process waits for it. Returns a report if that did not
 /// come about.
 fn enter(step: &Step, enclosure: &Enclosure, channel: &mut Channel) -> Option<Report> {
-    match unshare_and_fork(channel) {
+    match unshare_and_fork(channel, enclosure.network) {
         Err(failure) => Some(failure.into()),
         Ok(Forked::Parent(init)) => {
             let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
@@ -94,7 +107,7 @@ fn enter(step: &Step, enclosure: &Enclosure, channel: &mut Channel) -> Option<Re
     }
 }
 
-fn unshare_and_fork(channel: &mut Channel) -> Result<Forked, Failure> {
+fn unshare_and_fork(channel: &mut Channel, network: StepNetwork) -> Result<Forked, Failure> {
     system::unshare(UnshareFlags::NEWUSER).during("make a user namespace")?;
     channel.send(&Report::WantsMaps).during("ask for id maps")?;
     match channel.receive::<Order>().during("wait for id maps")? {
@@ -103,6 +116,9 @@ fn unshare_and_fork(channel: &mut Channel) -> Result<Forked, Failure> {
     }
     let others = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     system::unshare(others).during("make mount, PID, IPC and UTS namespaces")?;
+    if network == StepNetwork::None {
+        network::leave().during("leave the network (RUN --network=none)")?;
+    }
     system::fork().during("start the namespace's first process")
 }
 
@@ -120,25 +136,24 @@ fn in_root(step: &Step, channel: Channel, enclosure: Option<&Enclosure>) -> Resu
         let _ = rustix::system::sethostname(enclosure.hostname.as_bytes());
         entrance = Some(filesystem::enter(enclosure)?);
     }
-    make_workdir(&step.workdir)?;
-    let report = match (&step.execution, &entrance) {
-        (Some(execution), _) => {
-            let reach = if enclosure.is_some() { Reach::Namespace } else { Reach::Descendants };
-            supervise::run(
-                execution,
-                &step.workdir,
-                channel,
-                reach,
-                entrance.as_ref().is_some_and(|it| !it.entered.pivoted),
-            )?
-        }
-        (None, Some(entrance)) => Report::Ready(entrance.entered),
-        (None, None) => return Err(Failure::new("start a command", "there is none")),
-    };
+    let report = run_in_root(step, channel, entrance.as_ref());
     if let Some(entrance) = entrance {
         entrance.stubs.remove();
     }
-    Ok(report)
+    report
+}
+
+fn run_in_root(step: &Step, channel: Channel, entrance: Option<&Entrance>) -> Result<Report, Failure> {
+    make_workdir(&step.workdir)?;
+    match (&step.execution, entrance) {
+        (Some(execution), _) => {
+            let reach = if entrance.is_some() { Reach::Namespace } else { Reach::Descendants };
+            let escapable = entrance.is_some_and(|it| !it.entered.pivoted);
+            supervise::run(execution, &step.workdir, channel, reach, escapable)
+        }
+        (None, Some(entrance)) => Ok(Report::Ready(entrance.entered)),
+        (None, None) => Err(Failure::new("start a command", "there is none")),
+    }
 }
 
 /// Makes a missing working directory as runc does. What stands in its way is reported when it is entered.

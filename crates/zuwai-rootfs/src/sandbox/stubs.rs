@@ -21,6 +21,8 @@ const LINK_LIMIT: usize = 40;
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
     done: Vec<Done>,
+    /// What is made below these stays.
+    left: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -41,10 +43,23 @@ impl Stubs {
             quietly(&path, || {
                 OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path).map(drop)
             })?;
-            self.done.push(Done::Made(path.clone()));
+            self.made(&path);
         }
         self.done.push(Done::Mounted(path.clone()));
         Ok(path)
+    }
+
+    /// Leaves what is made below a path from now on: something is mounted there that goes away as a whole, or that keeps
+    /// mount points, as a cache does with BuildKit. (Other steps may be using it, and a mount point that is removed takes
+    /// their mounts with it.)
+    pub(super) fn leave_what_is_made_below(&mut self, path: &Path) {
+        self.left.push(path.to_owned());
+    }
+
+    fn made(&mut self, path: &Path) {
+        if !self.left.iter().any(|left| path.starts_with(left)) {
+            self.done.push(Done::Made(path.to_owned()));
+        }
     }
 
     /// Gives the real path of a directory to mount over, which is made if it is missing.
@@ -63,7 +78,7 @@ impl Stubs {
             self.directories(parent)?;
         }
         quietly(path, || DirBuilder::new().mode(0o755).create(path))?;
-        self.done.push(Done::Made(path.to_owned()));
+        self.made(path);
         Ok(())
     }
 

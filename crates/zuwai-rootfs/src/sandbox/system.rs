@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::net::UnixStream;
@@ -107,7 +107,7 @@ pub(crate) fn channel_from_stdin() -> io::Result<UnixStream> {
     let stream = UnixStream::from(unsafe { OwnedFd::from_raw_fd(copy) });
     let null = std::fs::File::open("/dev/null")?;
     // SAFETY: replaces descriptor 0, which nothing in this process holds as an owned value.
-    if unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 0) } < 0 {
+    if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(stream)
@@ -201,7 +201,7 @@ pub(crate) fn kill_all() {
 }
 
 /// Makes a mount and all below it read-only (Linux 5.12 and later).
-pub(crate) fn make_read_only_recursively(path: &std::ffi::CStr) -> io::Result<()> {
+pub(crate) fn make_read_only_recursively(path: &CStr) -> io::Result<()> {
     // SAFETY: the structure is plain data, for which zero means "leave as it is".
     let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
     attributes.attr_set = libc::MOUNT_ATTR_RDONLY;
@@ -217,4 +217,27 @@ pub(crate) fn make_read_only_recursively(path: &std::ffi::CStr) -> io::Result<()
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the loopback device of this network namespace up. The socket may be of any family.
+pub(crate) fn bring_up_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const NAME: &CStr = c"lo";
+    #[allow(clippy::cast_possible_truncation, reason = "flags of devices fit where the kernel puts them")]
+    const UP: libc::c_short = libc::IFF_UP as libc::c_short;
+    // SAFETY: the structure is plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: the name with its NUL is shorter than the array, and both are of the same type.
+    unsafe { NAME.as_ptr().copy_to_nonoverlapping(request.ifr_name.as_mut_ptr(), NAME.count_bytes() + 1) };
+    let socket = socket.as_raw_fd();
+    // SAFETY: reads the name and writes the flags of the structure, which outlives the call.
+    if unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above wrote the flags, which are a plain number.
+    unsafe { request.ifr_ifru.ifru_flags |= UP };
+    // SAFETY: reads the structure, which outlives the call.
+    if unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }

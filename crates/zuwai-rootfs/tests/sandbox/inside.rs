@@ -1,5 +1,7 @@
 //! This program inside a container or as another user: does one thing and says how it went.
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,11 +16,14 @@ use zuwai_rootfs::{KeepOut, Root, container};
 use crate::harness::shell;
 
 /// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`, `inside volume
-/// ROOT VOLUME SCRIPT`.
+/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`.
 pub fn main_if_inside() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ["inside", rest @ ..] = words.as_slice() else { return };
+    if let ["connect", path] = rest {
+        connect(Path::new(path));
+    }
     if let Ok(Side::Watcher(code)) = reap_if_first() {
         std::process::exit(code);
     }
@@ -46,6 +51,16 @@ pub fn main_if_inside() {
             command(Path::new(root), "", script, Mode::Namespaces, Some(volume));
         }
         other => panic!("inside does not know {other:?}"),
+    }
+    std::process::exit(0);
+}
+
+/// Says what a socket says.
+fn connect(path: &Path) -> ! {
+    let mut text = String::new();
+    match UnixStream::connect(path).and_then(|mut stream| stream.read_to_string(&mut text)) {
+        Ok(_) => print!("{text}"),
+        Err(error) => println!("{error}"),
     }
     std::process::exit(0);
 }

@@ -318,7 +318,7 @@ fn auto_takes_namespaces_for_root_on_a_machine() -> Verdict {
 fn builder(root: &std::path::Path, wrapper: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let own = std::env::current_exe().unwrap();
     let own = own.to_str().unwrap();
-    let script = "trap 'echo told; exit 5' TERM; echo ready; while :; do echo x >> /alive; sleep 0.01; done";
+    let script = "trap 'echo told; exit 5' TERM; echo x > /alive; echo ready; while :; do echo x >> /alive; sleep 0.01; done";
     let words = [wrapper, &[own, "inside", "namespaces", root.to_str().unwrap(), "", script]].concat();
     let mut child =
         Program::new(words[0]).args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
