@@ -12,6 +12,8 @@
 //! ([`crate::fingerprint`]); if they are not, it counts as changed. A file of several names is one file: names are
 //! reported together, so that a layer keeps them together.
 
+mod pass_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -4,7 +4,7 @@
 //! is kept out, or is one that cannot be renamed (overlayfs refuses that for directories of its lower layers), it is
 //! made again with the same owner, mode, attributes and times, and what it holds is moved in turn.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -149,7 +149,7 @@ pub(crate) fn same_metadata(from: &OwnedFd, to: &OwnedFd, path: &ImagePath) -> R
     apply().map_err(RootfsError::io("make again", path))
 }
 
-pub(crate) fn set_times(directory: &OwnedFd, mtime: Timestamp) -> Result<(), Errno> {
+pub(crate) fn set_times(directory: impl AsFd, mtime: Timestamp) -> Result<(), Errno> {
     let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(directory, ".", &times, AtFlags::empty())

@@ -12,7 +12,11 @@ pub(crate) fn quietly<T>(directory: BorrowedFd<'_>, work: impl FnOnce() -> T) ->
     let before = rustix::fs::fstat(directory);
     let result = work();
     if let Ok(before) = before {
-        #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, reason = "the types are the platform's")]
+        #[allow(
+            clippy::unnecessary_cast,
+            clippy::cast_possible_wrap,
+            reason = "the types are the platform's"
+        )]
         let time = |seconds, nanoseconds| Timespec { tv_sec: seconds as _, tv_nsec: nanoseconds as _ };
         let times = Timestamps {
             last_access: time(before.st_atime, before.st_atime_nsec),

@@ -72,6 +72,11 @@ impl Root {
         Ok(Self { directory, host_path, keep_out })
     }
 
+    /// An open directory as a root; `host_path` is for messages.
+    pub(crate) fn from_directory(directory: OwnedFd, host_path: PathBuf, keep_out: KeepOut) -> Self {
+        Self { directory, host_path, keep_out }
+    }
+
     /// Where the directory is on the host (outside the image).
     #[must_use]
     pub fn host_path(&self) -> &Path {

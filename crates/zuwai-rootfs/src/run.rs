@@ -8,6 +8,7 @@ use std::process::Stdio;
 use crate::command::Command;
 use crate::isolation::Mode;
 use crate::passwd;
+use crate::placement::{self, Covered};
 use crate::root::Root;
 use crate::run_error::RunError;
 use crate::sandbox::parent;
@@ -58,10 +59,19 @@ impl Output {
     }
 }
 
-/// Runs a command in a root to its end. When this returns, no process that it started is left.
+/// What a command has left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What its mounts have covered, in place: for [`Index::pass_over`](crate::Index::pass_over), before the rescan.
+    pub covered: Covered,
+}
+
+/// As [`run_step`], for who keeps no index of the root.
 ///
 /// # Errors
-/// When it could not be started (see [`StartError`](crate::command::StartError)), or the build was told to stop.
+/// As there.
 pub fn run(
     root: &Root,
     command: &Command,
@@ -69,9 +79,45 @@ pub fn run(
     output: Output,
     interrupt: &Interrupt,
 ) -> Result<Outcome, RunError> {
+    run_step(root, command, mode, output, interrupt).map(|ran| ran.outcome)
+}
+
+/// Runs a command in a root to its end. When this returns, no process that it started is left, nor anything of what it
+/// saw besides the root.
+///
+/// # Errors
+/// When it could not be started (see [`StartError`](crate::command::StartError)), its mounts could not be placed or
+/// taken away, or the build was told to stop.
+pub fn run_step(
+    root: &Root,
+    command: &Command,
+    mode: Mode,
+    output: Output,
+    interrupt: &Interrupt,
+) -> Result<Ran, RunError> {
     interrupt.check()?;
     let step = step(root, command, mode)?;
-    let report = parent::perform(&step, output, interrupt);
+    let mounts = if mode == Mode::InPlace { command.mounts.as_slice() } else { &[] };
+    // The program must not end before they are taken away.
+    let _busy = interrupt.busy();
+    let placed = placement::place(root, mounts, command.scratch.as_deref())?;
+    let outcome = perform(&step, output, interrupt);
+    let covered = placed.undo();
+    match (outcome, covered) {
+        (Ok(outcome), Ok(covered)) => Ok(Ran { outcome, covered }),
+        (Ok(outcome), Err(error)) if outcome.success() => Err(error.into()),
+        (outcome, covered) => {
+            // That the command failed is the news.
+            if let Err(error) = covered {
+                tracing::warn!("{error}");
+            }
+            outcome.map(|outcome| Ran { outcome, covered: Covered::default() })
+        }
+    }
+}
+
+fn perform(step: &Step, output: Output, interrupt: &Interrupt) -> Result<Outcome, RunError> {
+    let report = parent::perform(step, output, interrupt);
     interrupt.check()?;
     match report? {
         Report::Exited(code) => Ok(Outcome::Exited(code)),

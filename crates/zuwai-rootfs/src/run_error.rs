@@ -78,6 +78,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// What the command sees besides its root could not be placed in it, or taken away.
+    #[error(transparent)]
+    Placement(#[from] crate::placement::PlacementError),
     /// The root file system could not be read.
     #[error(transparent)]
     Root(#[from] Box<RootfsError>),

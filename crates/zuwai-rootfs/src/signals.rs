@@ -35,7 +35,8 @@ struct Shared {
 struct State {
     signal: Option<i32>,
     next: u64,
-    running: Vec<(u64, UnixStream)>,
+    /// Commands to tell; without a channel, work that must be done before the program ends.
+    running: Vec<(u64, Option<UnixStream>)>,
 }
 
 impl Interrupt {
@@ -49,7 +50,7 @@ impl Interrupt {
     pub fn raise(&self, signal: i32) {
         let mut state = self.state();
         state.signal = Some(signal);
-        for (_, stream) in &state.running {
+        for stream in state.running.iter().filter_map(|(_, stream)| stream.as_ref()) {
             // A helper that has gone needs no order.
             let _ = tell(stream, &Order::Signal(signal));
         }
@@ -75,6 +76,15 @@ impl Interrupt {
         if let Some(signal) = state.signal {
             let _ = tell(&stream, &Order::Signal(signal));
         }
+        self.add(&mut state, Some(stream))
+    }
+
+    /// Has the program not end at the first signal until the result is dropped, however long that takes.
+    pub(crate) fn busy(&self) -> Attached<'_> {
+        self.add(&mut self.state(), None)
+    }
+
+    fn add(&self, state: &mut State, stream: Option<UnixStream>) -> Attached<'_> {
         state.next += 1;
         let number = state.next;
         state.running.push((number, stream));
@@ -86,12 +96,18 @@ impl Interrupt {
     }
 
     fn wait_for_commands(&self) {
-        let waiting = |state: &mut State| !state.running.is_empty();
-        drop(self.0.changed.wait_timeout_while(self.state(), PATIENCE, waiting));
+        let commands = |state: &mut State| state.running.iter().any(|(_, stream)| stream.is_some());
+        let Ok((state, timeout)) = self.0.changed.wait_timeout_while(self.state(), PATIENCE, commands) else {
+            return;
+        };
+        // What hangs is not waited for, nor what comes after it.
+        if !timeout.timed_out() {
+            drop(self.0.changed.wait_while(state, |state| !state.running.is_empty()));
+        }
     }
 }
 
-/// A running command that is told of interrupts.
+/// A running command that is told of interrupts, or other work to wait for.
 pub(crate) struct Attached<'a> {
     interrupt: &'a Interrupt,
     number: u64,

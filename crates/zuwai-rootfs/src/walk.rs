@@ -16,6 +16,10 @@ use crate::error::RootfsError;
 use crate::metadata::Metadata;
 use crate::root::Root;
 
+/// How a directory is opened that must be one, and no link to one.
+pub(crate) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// Bytes of directory entries read at once.
 const BUFFER: usize = 32 << 10;
 
@@ -58,6 +62,12 @@ impl Listing {
         #[allow(clippy::cast_possible_truncation)]
         self.items.push((self.names.len() as u32, name.len() as u16, metadata));
         self.names.extend_from_slice(name);
+    }
+
+    /// The entries, by name, to change what is recorded of them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut Metadata)> {
+        let names = &self.names;
+        self.items.iter_mut().map(|(start, length, metadata)| (slice(names, (*start, *length)), metadata))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -222,7 +232,7 @@ where
 
 /// Opens a real path for reading; a link in its last place is refused.
 pub(crate) fn open(root: &Root, path: &ImagePath) -> Result<OwnedFd, Errno> {
-    root.open_inside(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+    root.open_inside(path, DIRECTORY)
 }
 
 /// The names in a directory, sorted, and the room to read them again and again.
