@@ -7,10 +7,12 @@
 //! - [`request`], [`secret`]: what the user asked for
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
+//! - [`checks`]: what is worth a warning
 //! - [`execute`]: doing it: trees, steps, layers
 //! - [`output`], [`promised_file`]: registries, archives, layouts, digest files
 //! - [`state_dir`], [`error`], [`hint`]: what the user can do about an error
 
+pub mod checks;
 pub mod error;
 pub mod execute;
 pub mod hint;
@@ -24,6 +26,7 @@ pub mod state_dir;
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
 use jiff::Timestamp;
 use zuwai_dockerfile::Dockerfile;
@@ -62,9 +65,6 @@ pub struct BuildResult {
 /// Whatever stops the build; nothing is pushed then, and no archive is half written.
 pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<BuildResult, BuildError> {
     let dockerfile = read_dockerfile(&request.dockerfile)?;
-    for warning in &dockerfile.warnings {
-        tracing::warn!("{}", warning.render(&dockerfile.source));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("network")
@@ -90,8 +90,13 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         network: StepNetwork::Host,
     };
     let images = RegistryImages::new(&runtime, &registry);
-    images.resolve(&planner::images_to_expect(&dockerfile, &inputs)?)?;
-    let plan = planner::plan(&dockerfile, &inputs, &images)?;
+    let plan = planner::images_to_expect(&dockerfile, &inputs)
+        .and_then(|expected| images.resolve(&expected))
+        .and_then(|()| planner::plan(&dockerfile, &inputs, &images));
+    let ignore = checks::ignore(request.context.as_deref(), dockerfile_path(&request.dockerfile));
+    let checked = checks::warn(&dockerfile, &inputs, plan.as_ref().ok(), &images, ignore);
+    let plan = plan?;
+    checked?;
 
     let state = StateDir::create(&request.root_dir)?;
     let store = Store::create(state.path().join("store"))?;
@@ -108,6 +113,14 @@ fn result(image: &Image) -> BuildResult {
         digest: image.digest(),
         config_digest: image.config_digest(),
         layers: image.layers().iter().map(|layer| (layer.digest, layer.size)).collect(),
+    }
+}
+
+/// The Dockerfile's place, where it is a file.
+fn dockerfile_path(source: &DockerfileSource) -> Option<&Path> {
+    match source {
+        DockerfileSource::Path(path) => Some(path),
+        DockerfileSource::Text { .. } => None,
     }
 }
 

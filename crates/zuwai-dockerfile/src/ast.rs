@@ -29,7 +29,8 @@ pub struct Dockerfile {
     pub meta_args: Vec<MetaArg>,
     /// The stages, at least one.
     pub stages: Vec<Stage>,
-    /// Warnings; none of them stops a build unless `# check=error=true` says so.
+    /// What only the reader of the lines sees: blank lines inside instructions, each with what follows of its instruction.
+    /// [`crate::lint::check`] gives these and all other warnings.
     pub warnings: Vec<Diagnostic>,
 }
 

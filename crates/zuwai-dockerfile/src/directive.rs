@@ -5,11 +5,13 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{Source, Span};
 
 /// Reads the directives of a Dockerfile. They end at the first line that is none, an unknown one included: that is a
-/// comment, and after a comment there are no directives.
+/// comment, and after a comment there are no directives. A first line for the kernel (`#!`) may stand before them, though
+/// BuildKit then reads no `# escape=`.
 pub(crate) fn directives(source: &Source) -> Result<Directives, Diagnostic> {
     let mut directives = Directives { syntax: None, escape: '\\', check: Check::default() };
     let mut seen: Vec<String> = Vec::new();
-    for number in 1..=source.line_count() {
+    let first = first_line(source);
+    for number in first..=source.line_count() {
         let Some((key, value)) = directive(source, number) else { break };
         if seen.contains(&key) {
             let line = source.line_range(number);
@@ -19,12 +21,27 @@ pub(crate) fn directives(source: &Source) -> Result<Directives, Diagnostic> {
         }
         match key.as_str() {
             "syntax" => directives.syntax = Some(value),
+            "escape" if first > 1 => break,
             "escape" => directives.escape = escape(&value)?,
             _ => directives.check = check(&value)?,
         }
         seen.push(key);
     }
     Ok(directives)
+}
+
+/// The number of the last line that a directive may stand in or stands in, zero without any.
+pub(crate) fn lines(source: &Source) -> usize {
+    let first = first_line(source);
+    (first..=source.line_count())
+        .take_while(|number| directive(source, *number).is_some())
+        .last()
+        .unwrap_or(first - 1)
+}
+
+/// The first line where a directive may stand.
+fn first_line(source: &Source) -> usize {
+    if source.line(1).trim_start_matches('\u{feff}').starts_with("#!") { 2 } else { 1 }
 }
 
 /// The directive in a line, its key in lower case, if there is one that is known.
@@ -57,29 +74,41 @@ fn escape(value: &Word) -> Result<char, Diagnostic> {
 }
 
 fn check(value: &Word) -> Result<Check, Diagnostic> {
+    check_options(&value.text).map_err(|error| {
+        Diagnostic::error(value.span, format!("failed to parse check options: {error}"))
+            .with_help("write `# check=skip=Rule,Rule;error=true`; skip=all skips every check")
+    })
+}
+
+/// Reads `skip=...;error=...;experimental=...` as BuildKit does: names are not trimmed, and nothing may follow the last
+/// semicolon.
+///
+/// # Errors
+/// What is wrong, in BuildKit's words.
+pub(crate) fn check_options(text: &str) -> Result<Check, String> {
     let mut check = Check::default();
-    for option in value.text.split(';').map(str::trim).filter(|option| !option.is_empty()) {
-        let wrong = |message: String| {
-            Diagnostic::error(value.span, format!("failed to parse check options: {message}"))
-                .with_help("write `# check=skip=Rule,Rule;error=true`; skip=all skips every check")
+    if text.trim().is_empty() {
+        return Ok(check);
+    }
+    for option in text.trim().split(';') {
+        let Some((key, value)) = option.split_once('=') else {
+            return Err(format!("invalid check option {option:?}"));
         };
-        let Some((key, list)) = option.split_once('=') else {
-            return Err(wrong(format!("invalid check option {option:?}")));
-        };
-        let names = || list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-        match key.trim() {
-            "skip" if list.trim().eq_ignore_ascii_case("all") => check.skip_all = true,
-            "skip" => check.skip = names().collect(),
-            "experimental" if list.trim().eq_ignore_ascii_case("all") => check.experimental_all = true,
-            "experimental" => check.experimental = names().collect(),
+        let (key, value) = (key.trim(), value.trim());
+        let names = || value.split(',').map(str::to_owned).collect();
+        match key {
+            "skip" if value == "all" => check.skip_all = true,
+            "skip" => check.skip = names(),
+            "experimental" if value == "all" => check.experimental_all = true,
+            "experimental" => check.experimental = names(),
             "error" => {
-                check.error = parse_bool(list.trim()).ok_or_else(|| {
-                    wrong(format!(
-                        "failed to parse check option {option:?}: strconv.ParseBool: parsing {list:?}: invalid syntax"
-                    ))
+                check.error = parse_bool(value).ok_or_else(|| {
+                    format!(
+                        "failed to parse check option {option:?}: strconv.ParseBool: parsing {value:?}: invalid syntax"
+                    )
                 })?;
             }
-            other => return Err(wrong(format!("invalid check option {other:?}"))),
+            other => return Err(format!("invalid check option {other:?}")),
         }
     }
     Ok(check)

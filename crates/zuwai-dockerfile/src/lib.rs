@@ -14,7 +14,7 @@
 //! - `instruction` and [`parse`]: from logical lines to the tree
 //! - [`expand`], [`pattern`], [`resolve`]: variables
 //! - [`stage`], [`predefined`]: what the language alone says about stages and about arguments nobody declares
-//! - `lint`: warnings, under BuildKit's names for them
+//! - [`lint`]: BuildKit's build checks, under BuildKit's names for them
 
 pub mod ast;
 pub mod diagnostic;
@@ -29,7 +29,7 @@ mod json;
 mod lex;
 pub mod limits;
 mod line;
-mod lint;
+pub mod lint;
 pub mod mount;
 pub mod parse;
 pub mod pattern;

@@ -9,7 +9,6 @@ use crate::heredoc::{openings, read_bodies};
 use crate::instruction::{Parsed, can_contain_heredoc, parse_line};
 use crate::limits::{ERRORS, FILE_BYTES, STAGES};
 use crate::line::{Lines, LogicalLine};
-use crate::lint;
 use crate::source::{Source, Span};
 use crate::stage;
 
@@ -47,10 +46,8 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
         if let Some(error) = in_heredoc(&line, &in_comments) {
             errors.push(on_line(error, &source));
         }
-        match parsed.and_then(|parsed| {
-            lint::instruction(&line, &parsed, &mut warnings);
-            builder.add(parsed)
-        }) {
+        warnings.extend(empty_continuation(&line));
+        match parsed.and_then(|parsed| builder.add(parsed)) {
             Ok(()) => {}
             Err(error) => errors.push(on_line(error, &source)),
         }
@@ -79,15 +76,6 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Diagnostics> {
         stage::wrong_sources(&stages).into_iter().take(ERRORS).map(|error| on_line(error, &source)).collect();
     if !errors.is_empty() {
         return Err(failed(errors));
-    }
-    lint::stages(&source, &stages, &mut warnings);
-    warnings.retain(|warning| {
-        let skipped = |rule: &str| directives.check.skip.iter().any(|skip| skip.eq_ignore_ascii_case(rule));
-        !directives.check.skip_all && !warning.rule.is_some_and(skipped)
-    });
-    warnings.sort_by_key(|warning| warning.span.start);
-    if directives.check.error && !warnings.is_empty() {
-        return Err(failed(lint::as_errors(warnings)));
     }
     Ok(Dockerfile { source, directives, meta_args, stages, warnings })
 }
@@ -130,6 +118,13 @@ fn on_line(mut error: Diagnostic, source: &Source) -> Diagnostic {
     error.message =
         format!("dockerfile parse error on line {}: {}", source.start(error.span).line, error.message);
     error
+}
+
+/// Blank lines inside an instruction, from the first of them to the instruction's end.
+fn empty_continuation(line: &LogicalLine) -> Option<Diagnostic> {
+    let (first, last) = (line.blank.first()?, line.blank.last()?);
+    let span = first.to(*last).to(Span { start: first.start, ..line.span });
+    Some(Diagnostic::warning("NoEmptyContinuation", span, "Empty continuation line"))
 }
 
 /// What is not UTF-8 in a here-document's line that looks like a comment.

@@ -69,9 +69,6 @@ impl Tree<'_> {
                 tree.instruction(1, instruction);
             }
         }
-        for warning in &dockerfile.warnings {
-            tree.line(0, &warning.render(&dockerfile.source));
-        }
         tree.text
     }
 

@@ -3,6 +3,7 @@
 // Outside of #[test] functions the lint does not know that this is a test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod checks;
 mod expansion;
 mod goldens;
 mod mistakes;

@@ -50,11 +50,7 @@ fn directives() {
             (1, 9),
             "failed to parse check options: failed to parse check option \"error=x\": strconv.ParseBool: parsing \"x\": invalid syntax",
         ),
-        (
-            "# check=error=true\nFROM a\nMAINTAINER x\n",
-            (3, 1),
-            "lint violation found for rules: MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label",
-        ),
+        ("# check=skip=all;\nFROM a\n", (1, 9), "failed to parse check options: invalid check option \"\""),
     ]);
 }
 

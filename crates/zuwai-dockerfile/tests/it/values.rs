@@ -390,28 +390,3 @@ fn forward_references_are_told_apart_from_images() {
     assert_eq!(dockerfile.copy_source(&from(1, 0), 1), Ok(None));
     assert_eq!(dockerfile.copy_source(&from(0, 0), 2).unwrap().map(|stage| stage.index), Some(1));
 }
-
-#[test]
-fn warnings_have_buildkits_names_and_can_be_skipped() {
-    let text = "FROM a AS Build\nMAINTAINER x\nENV a b\nRUN x \\\n\n y\nCMD a\nCMD b\nFROM a AS scratch\nFROM a AS scratch\n";
-    let rules = |text: &str| {
-        let dockerfile = parse("Dockerfile", text.as_bytes()).unwrap();
-        dockerfile.warnings.iter().filter_map(|warning| warning.rule).collect::<Vec<_>>()
-    };
-    assert_eq!(
-        rules(text),
-        [
-            "StageNameCasing",
-            "MaintainerDeprecated",
-            "LegacyKeyValueFormat",
-            "NoEmptyContinuation",
-            "MultipleInstructionsDisallowed",
-            "JSONArgsRecommended",
-            "ReservedStageName",
-            "ReservedStageName",
-            "DuplicateStageName",
-        ]
-    );
-    assert_eq!(rules(&format!("# check=skip=all\n{text}")), [""; 0]);
-    assert!(!rules(&format!("# check=skip=maintainerdeprecated\n{text}")).contains(&"MaintainerDeprecated"));
-}

@@ -1,0 +1,3 @@
+From scratch
+Copy a b
+Env a=1

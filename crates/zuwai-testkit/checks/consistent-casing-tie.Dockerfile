@@ -1,0 +1,4 @@
+FROM scratch
+copy a b
+COPY a b
+copy a b

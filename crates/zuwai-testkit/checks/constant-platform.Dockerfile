@@ -1,0 +1,11 @@
+ARG plat=linux/amd64
+FROM --platform=linux/amd64 scratch AS a
+FROM --platform=linux/amd64 scratch AS a-amd64
+FROM --platform=linux/amd64 scratch AS linux-a
+FROM --platform=x86_64 scratch AS b
+FROM --platform="linux/amd64" scratch AS c
+FROM --platform=linux scratch AS d
+FROM --platform=$plat scratch AS e
+FROM --platform=linux/arm64/v8 scratch AS f
+FROM --platform=linux/arm64 scratch AS f-arm64
+FROM --platform=linux/amd64 scratch

@@ -1,0 +1,5 @@
+FROM scratch AS A
+COPY a \
+
+ b
+WORKDIR x

@@ -1,0 +1,2 @@
+# check=experimental=all
+FROM scratch AS directives-are-no-comments

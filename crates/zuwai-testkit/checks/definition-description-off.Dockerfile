@@ -1,0 +1,2 @@
+# a comment
+FROM scratch AS build

@@ -1,0 +1,3 @@
+# a comment ends the directives
+# check=skip=all
+FROM scratch AS Build

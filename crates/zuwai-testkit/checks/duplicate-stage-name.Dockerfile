@@ -1,0 +1,4 @@
+FROM scratch AS one
+FROM scratch AS two
+FROM scratch AS ONE
+FROM scratch AS one

@@ -1,0 +1,2 @@
+# check=error=true;skip=FromAsCasing
+FROM scratch as Build

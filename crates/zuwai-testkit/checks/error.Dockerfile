@@ -1,0 +1,3 @@
+# check=error=true;skip=FromAsCasing
+FROM scratch as Build
+WORKDIR x

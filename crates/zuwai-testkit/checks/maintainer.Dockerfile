@@ -1,0 +1,3 @@
+FROM scratch
+MAINTAINER me <me@example.com>
+LABEL maintainer=me

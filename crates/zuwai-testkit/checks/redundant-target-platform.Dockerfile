@@ -1,0 +1,9 @@
+ARG OWN=linux/amd64
+ARG empty=
+FROM --platform=$TARGETPLATFORM scratch AS a
+FROM --platform=${TARGETPLATFORM} scratch AS b
+FROM --platform=${TARGETPLATFORM:-linux/amd64} scratch AS c
+FROM --platform=$BUILDPLATFORM scratch AS d
+FROM --platform=$OWN scratch AS e
+FROM --platform=$TARGETOS/$TARGETARCH scratch AS f
+FROM --platform=$TARGETPLATFORM$empty scratch AS g

@@ -1,0 +1,2 @@
+# check=skip=ALL
+FROM scratch as Build

@@ -1,0 +1,3 @@
+# check=skip=all;experimental=InvalidDefinitionDescription
+# a comment
+FROM scratch as Build

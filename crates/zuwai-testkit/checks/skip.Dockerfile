@@ -1,0 +1,4 @@
+# check=skip=StageNameCasing,Bogus,jsonargsrecommended, FromAsCasing
+FROM scratch as Build
+CMD a
+WORKDIR x
