@@ -2,8 +2,9 @@
 //!
 //! The rules are BuildKit's: the destination is a directory, made if it is missing; the archive's own entry for its root
 //! changes nothing of it. An entry replaces whatever is at its path, only directories are merged. Links on the way to an
-//! entry are followed inside the destination, as if it were the root. Parents that the archive does not name belong to
-//! 0:0. Names that begin with `.wh.` mean nothing here.
+//! entry are followed inside the destination, as if it were the root. Parents that the archive does not name are of mode
+//! 0755 and belong to 0:0, or to the group of a directory above that has its set-group-ID bit. Names that begin with `.wh.`
+//! mean nothing here.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,7 +38,13 @@ pub(crate) fn extract(
     let mut reader = LayerReader::archive(content);
     let root = destination_as_root(target.root, place)?;
     let record = std::mem::take(&mut target.record);
-    let inside = Target { root: &root, record: Record::default(), owner: (0, 0), mode: 0o755 };
+    let inside = Target {
+        root: &root,
+        record: Record::default(),
+        owner: None,
+        mode: 0o755,
+        keeps_set_group_id: false,
+    };
     let mut extraction = Extraction {
         target: inside,
         place,

@@ -6,7 +6,8 @@
 //!   before the first one has to be there, as has a plain name.
 //! - The destination's links are followed, inside the root, also to what does not exist yet.
 //! - Directories made on the way get the owner, and the mode if it is a number; so does a destination that is made for
-//!   a directory. One that is there already keeps both. Its time becomes the source's in either case.
+//!   a directory. One that is there already keeps both. Its time becomes the source's in either case. In a directory
+//!   with the set-group-ID bit new ones inherit that, and the group if there is no owner.
 //! - Directories below the source take their source's metadata, even over directories that are there.
 //! - A file never replaces a directory, nor a directory anything else.
 //! - Hard links are kept below one source, not between two.
@@ -111,8 +112,9 @@ pub fn copy_all(
         target: Target {
             root: target,
             record: Record::default(),
-            owner: options.owner.unwrap_or((0, 0)),
+            owner: options.owner,
             mode: options.mode.map_or(0o755, ModeChange::for_created_parents),
+            keeps_set_group_id: true,
         },
         transfer: Transfer::new(),
     };
@@ -224,7 +226,8 @@ impl<'a> Copying<'a> {
         let written = rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(CopyError::write(&place))?;
         transfer::write_all(written.as_fd(), file.content).map_err(CopyError::write(&place))?;
-        transfer::set_owner_and_mode(&written, self.target.owner, mode).map_err(CopyError::write(&place))?;
+        let owner = self.options.owner.unwrap_or((0, 0));
+        transfer::set_owner_and_mode(&written, owner, mode).map_err(CopyError::write(&place))?;
         self.target.record.directory(&parent);
         self.target.record.other(&place);
         Ok(())

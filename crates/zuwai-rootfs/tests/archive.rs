@@ -161,6 +161,28 @@ fn owner_concerns_what_is_in_the_archive_and_mode_does_not() {
     );
 }
 
+#[test]
+fn parents_that_an_archive_does_not_name_inherit_the_group_alone() {
+    let Some(lab) = AddLab::new() else { return eprintln!("{SKIPPED}") };
+    lab.put("a", &tar(&["0 0644 3 imp/lied/x x"]));
+    let target = lab.lab.target();
+    std::fs::create_dir(target.path().join("g")).unwrap();
+    std::os::unix::fs::chown(target.path().join("g"), Some(5), Some(6)).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o2775);
+    std::fs::set_permissions(target.path().join("g"), mode).unwrap();
+    lab.add(&target, "a /g/new").unwrap();
+    assert_eq!(
+        target.listing(),
+        [
+            "d 2775 5:6 g",
+            "d 2755 0:6 g/new",
+            "d 0755 0:6 g/new/imp",
+            "d 0755 0:0 g/new/imp/lied",
+            "- 0644 3:4 old g/new/imp/lied/x",
+        ]
+    );
+}
+
 /// What is in `e` after an archive was added to it, or the error.
 type Outcome = Result<&'static [&'static str], &'static str>;
 

@@ -456,6 +456,42 @@ fn sources_of_all_kinds_are_copied_in_order() {
 }
 
 #[test]
+fn directories_made_in_one_with_set_group_id_inherit_it() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let target = lab.target();
+    target.copy(&lab.context(), "--chown=5:6 --chmod=2775 many /").unwrap();
+    for line in [
+        "b.txt /p/new/deep/b",
+        "dir/sub /p/dest",
+        "--chown=7:8 b.txt /p/owned/b",
+        "--chmod=0700 b.txt /p/moded/b",
+    ] {
+        target.copy(&lab.context(), line).unwrap();
+    }
+    zuwai_rootfs::copy::directory::make_directories(&target.root(), &ImagePath::new("p/work").unwrap(), None)
+        .unwrap();
+    let mut listing = target.listing();
+    listing.retain(|line| line.contains(" p"));
+    assert_eq!(
+        listing,
+        [
+            "d 2775 5:6 p",
+            "d 2755 0:6 old p/dest",
+            "- 0666 0:0 old p/dest/g",
+            "- 2775 5:6 p/f",
+            "d 2700 0:6 p/moded",
+            "- 0700 0:0 old p/moded/b",
+            "d 2755 0:6 p/new",
+            "d 2755 0:6 p/new/deep",
+            "- 0640 0:0 old p/new/deep/b",
+            "d 2755 7:8 p/owned",
+            "- 0640 7:8 old p/owned/b",
+            "d 2755 0:6 p/work",
+        ]
+    );
+}
+
+#[test]
 fn nothing_is_written_when_a_later_source_is_missing() {
     let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
     let target = lab.target();

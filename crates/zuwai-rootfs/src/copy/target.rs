@@ -17,6 +17,8 @@ use crate::root::Root;
 /// What a new directory gets while it is filled.
 const FILLING: Mode = Mode::RWXU;
 
+const SET_GROUP_ID: u32 = 0o2000;
+
 /// A destination as `COPY` takes it.
 #[derive(Debug)]
 pub(crate) struct Destination {
@@ -39,10 +41,13 @@ impl Destination {
 pub(crate) struct Target<'a> {
     pub root: &'a Root,
     pub record: Record,
-    /// Owner of directories made on the way.
-    pub owner: (u32, u32),
+    /// Owner of directories made on the way. `None` is 0:0, or group of the directory above where that has its
+    /// set-group-ID bit: the kernel's own rule, which BuildKit leaves alone.
+    pub owner: Option<(u32, u32)>,
     /// Mode of directories made on the way from the root to the destination.
     pub mode: u32,
+    /// Whether directories made on the way keep the set-group-ID bit that the kernel gives them in one that has it.
+    pub keeps_set_group_id: bool,
 }
 
 impl Target<'_> {
@@ -110,10 +115,19 @@ impl Target<'_> {
             Err(error) => return Err(CopyError::write(path)(error)),
         }
         let new = open_directory_at(self.root.as_fd(), path).map_err(CopyError::write(path))?;
-        set_owner_and_mode(&new, self.owner, mode).map_err(CopyError::write(path))?;
+        self.set_metadata(&new, mode).map_err(CopyError::write(path))?;
         self.record.directory(&parent);
         self.record.directory(path);
         Ok(())
+    }
+
+    /// Gives a directory that was made just now its owner and mode.
+    fn set_metadata(&self, new: &OwnedFd, mode: u32) -> Result<(), Errno> {
+        let made = rustix::fs::fstat(new)?;
+        let inherited = made.st_mode & SET_GROUP_ID;
+        let group = if inherited == 0 { 0 } else { made.st_gid };
+        let kept = if self.keeps_set_group_id { inherited } else { 0 };
+        set_owner_and_mode(new, self.owner.unwrap_or((0, group)), mode | kept)
     }
 
     /// Opens a directory by its real path.
