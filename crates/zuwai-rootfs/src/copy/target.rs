@@ -123,9 +123,9 @@ impl Target<'_> {
 
     /// Gives a directory that was made just now its owner and mode.
     fn set_metadata(&self, new: &OwnedFd, mode: u32) -> Result<(), Errno> {
-        let made = rustix::fs::fstat(new)?;
-        let inherited = made.st_mode & SET_GROUP_ID;
-        let group = if inherited == 0 { 0 } else { made.st_gid };
+        let status = rustix::fs::fstat(new)?;
+        let inherited = status.st_mode & SET_GROUP_ID;
+        let group = if inherited == 0 { 0 } else { status.st_gid };
         let kept = if self.keeps_set_group_id { inherited } else { 0 };
         set_owner_and_mode(new, self.owner.unwrap_or((0, group)), mode | kept)
     }
