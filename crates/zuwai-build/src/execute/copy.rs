@@ -1,9 +1,9 @@
 //! COPY and ADD: what they do to a tree.
 
-use zuwai_context::{Context, Patterns};
+use zuwai_context::{Context, Patterns, patterns};
 use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::{Change, ChangeSet};
-use zuwai_rootfs::copy::{self, CopyOptions, InlineFile, ModeChange, SourceTree};
+use zuwai_rootfs::copy::{self, CopyOptions, InlineFile, ModeChange, Source, SourceTree};
 
 use super::step::resolve_owner;
 use super::trees::Trees;
@@ -55,23 +55,22 @@ pub fn copy_onto(
         owner,
         mode: mode.as_ref(),
         exclude: exclude.as_ref().map(|patterns| patterns as _),
-        extract: action.add.is_some(),
+        parents: action.parents.then_some(&patterns::only),
+        extract: action.add.as_ref().is_some_and(|add| add.unpack != Some(false)),
     };
-    let mut changes = ChangeSet::default();
-    let destination = action.destination.as_bytes();
-    for source in &action.sources {
-        changes.extend(match source {
+    let sources = action
+        .sources
+        .iter()
+        .map(|source| match source {
             CopySource::Path(path) => {
-                let tree = source_tree(trees, &action.from, context)?;
-                copy::copy(target, tree, &[path], destination, &options)?
+                Ok(Source::Path(source_tree(trees, &action.from, context)?, path.as_bytes()))
             }
             CopySource::Inline { name, content } => {
-                let file = InlineFile { name: name.as_bytes(), content: content.as_bytes() };
-                copy::copy_inline(target, &[file], destination, &options)?
+                Ok(Source::Inline(InlineFile { name: name.as_bytes(), content: content.as_bytes() }))
             }
-        });
-    }
-    Ok(changes)
+        })
+        .collect::<Result<Vec<_>, StepError>>()?;
+    Ok(copy::copy_all(target, &sources, action.destination.as_bytes(), &options)?)
 }
 
 fn source_tree<'a>(

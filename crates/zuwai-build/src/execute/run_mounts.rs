@@ -1,7 +1,7 @@
 //! What a RUN's mounts show: the files, directories, secrets and agents behind `--mount`.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use zuwai_context::Context;
@@ -18,17 +18,18 @@ use crate::error::StepError;
 use crate::images::RegistryImages;
 use crate::plan::mounts::CacheMount;
 use crate::plan::{RunMount, RunMountKind, Tree};
+use crate::secret::{SecretContent, Secrets};
 
 /// Mode of a here-document that is executed as a file.
 const SCRIPT_MODE: u32 = 0o755;
 
 /// What the mounts of one step show. Caches are held until this is dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Prepared {
     /// The mounts.
     pub mounts: Vec<StepMount>,
     /// Secrets that are variables.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(OsString, OsString)>,
     caches: Vec<HeldCache>,
 }
 
@@ -42,6 +43,8 @@ pub struct Sources<'a> {
     pub images: &'a RegistryImages<'a>,
     /// The layers of finished stages, by position.
     pub layers: &'a [Vec<StageLayer>],
+    /// The secrets of the build.
+    pub secrets: &'a Secrets,
     /// The directories of `type=cache`.
     pub caches: &'a CacheMounts,
     /// Ends a wait for a cache that another build holds.
@@ -75,16 +78,22 @@ impl Sources<'_> {
                 StepMountKind::Cache { directory, read_only: cache.read_only }
             }
             RunMountKind::Tmpfs { size } => StepMountKind::Tmpfs { size: *size },
-            RunMountKind::Secret { id, required: true, .. }
-            | RunMountKind::SecretVariable { id, required: true, .. } => {
-                return Err(StepError::NoSecret { id: id.clone() });
+            RunMountKind::Secret { id, required, mode, owner: (uid, gid) } => {
+                let Some(secret) = self.secret(id, *required)? else { return Ok(()) };
+                let content = secret.reveal().to_vec();
+                StepMountKind::File { content, mode: *mode, uid: *uid, gid: *gid }
+            }
+            RunMountKind::SecretVariable { id, required, variable } => {
+                if let Some(secret) = self.secret(id, *required)? {
+                    let value = OsString::from_vec(secret.reveal().to_vec());
+                    prepared.env.push((variable.into(), value));
+                }
+                return Ok(());
             }
             RunMountKind::Ssh { id, required: true, .. } => {
                 return Err(StepError::NoSshAgent { id: id.clone() });
             }
-            RunMountKind::Secret { .. } | RunMountKind::SecretVariable { .. } | RunMountKind::Ssh { .. } => {
-                return Ok(());
-            }
+            RunMountKind::Ssh { .. } => return Ok(()),
             RunMountKind::Script { content } => StepMountKind::File {
                 content: content.clone().into_bytes(),
                 mode: SCRIPT_MODE,
@@ -94,6 +103,13 @@ impl Sources<'_> {
         };
         prepared.mounts.push(StepMount { target: PathBuf::from(mount.target.to_string()), kind });
         Ok(())
+    }
+
+    fn secret(&self, id: &str, required: bool) -> Result<Option<&SecretContent>, StepError> {
+        match self.secrets.get(id) {
+            None if required => Err(StepError::NoSecret { id: id.to_owned() }),
+            found => Ok(found),
+        }
     }
 
     /// Where a path of a tree is outside.

@@ -56,14 +56,14 @@ pub fn run_command(
         }
         !gives_way
     });
+    let mut env: Vec<_> =
+        action.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+    // A secret that is a variable hides one of its name.
+    env.retain(|(name, _)| prepared.env.iter().all(|(secret, _)| secret != name));
+    env.append(&mut prepared.env);
     let command = Command {
         argv: action.argv.iter().map(OsString::from).collect(),
-        env: action
-            .env
-            .iter()
-            .chain(&prepared.env)
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        env,
         user: action.user.clone(),
         workdir: action.workdir.clone(),
         hostname: HOSTNAME.to_owned(),
