@@ -266,6 +266,7 @@ impl<'a> Executor<'a> {
             context: self.context.as_ref(),
             images: self.network.images,
             layers: &self.layers,
+            secrets: &self.request.secrets,
             caches: &self.caches,
             interrupt: &self.surroundings.interrupt,
         }
