@@ -4,7 +4,7 @@
 //! environment nor clock, and leaves nothing behind but what was asked for.
 //!
 //! In reading order:
-//! - [`request`], [`secret`]: what the user asked for
+//! - [`request`], [`secret`], [`ssh`]: what the user asked for
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
 //! - [`checks`]: what is worth a warning
@@ -22,6 +22,7 @@ pub mod plan;
 pub mod promised_file;
 pub mod request;
 pub mod secret;
+pub mod ssh;
 pub mod state_dir;
 
 use std::fs::File;

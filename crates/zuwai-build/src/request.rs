@@ -11,6 +11,7 @@ use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::volumes::Volume;
 
 use crate::secret::Secrets;
+use crate::ssh::SshAgents;
 
 /// One build, as it was asked for.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct BuildRequest {
     pub ignore_paths: Vec<PathBuf>,
     /// What commands and sources may ask for by ID (`--secret`).
     pub secrets: Secrets,
+    /// The agents that commands may use by ID (`--ssh`).
+    pub ssh: SshAgents,
     /// How registries are reached.
     pub registry: RegistryOptions,
     /// What happens with the image.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::logging::LogError;
 use crate::pflag::FlagError;
 use crate::secrets::SecretError;
+use crate::ssh::SshFlagError;
 
 /// Why the program ends without having done its work.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,9 @@ pub enum ProgramError {
     /// A `--secret` that cannot be read.
     #[error("cannot use --secret")]
     Secret(#[from] SecretError),
+    /// An `--ssh` whose socket or keys cannot be used.
+    #[error("cannot use --ssh")]
+    Ssh(#[from] SshFlagError),
     /// A label without a name.
     #[error("invalid label {0:?}: its name is missing")]
     Label(String),

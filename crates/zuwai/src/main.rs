@@ -11,7 +11,7 @@
 //! - [`executor`]: kaniko's flags (`executor/flags.rs`) and what they mean (`executor/request.rs`).
 //! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
-//! - [`secrets`], [`csv`]: `--secret`, read at the start.
+//! - [`secrets`], [`ssh`], [`csv`]: `--secret` and `--ssh`, read at the start.
 //! - [`surroundings`]: what the machine looks like before anything is unpacked.
 //! - [`building`]: the one place that starts a build, and what comes before: signals, an ordinary user's namespace.
 //! - [`certificates`]: the bundled certificate authorities.
@@ -34,6 +34,7 @@ mod pflag;
 mod registries;
 mod secrets;
 mod source;
+mod ssh;
 mod surroundings;
 mod terminal;
 mod usage;

@@ -18,6 +18,7 @@ pub const BUILD: &[Flag] = &[
     flag("build-arg", List, "value of an ARG as NAME=value; NAME alone takes it from the environment"),
     flag("label", List, "label of the image as NAME=value"),
     flag("secret", List, "secret for RUN --mount=type=secret: id=ID[,src=FILE][,env=VARIABLE]"),
+    flag("ssh", List, "SSH agent for RUN --mount=type=ssh: default, or ID=SOCKET or ID=KEY[,KEY]"),
     flag("platform", CommaList, "the platform to build for, as linux/arm64"),
     // Where it goes.
     flag("tag", List, "name of the image, as NAME:TAG; repeat for several").short('t'),
@@ -99,7 +100,6 @@ pub const BUILD: &[Flag] = &[
     flag("policy", List, "policy of sources").later(NEVER),
     flag("shm-size", Text, "size of /dev/shm of RUN").later(&[""]),
     flag("source-date-epoch", Text, "time of everything in the image").later(&[""]),
-    flag("ssh", List, "SSH agent for RUN --mount=type=ssh").later(NEVER),
     flag("timestamp", Text, "time of the image, as podman has it").later(&[""]),
     flag("ulimit", List, "limits of RUN").later(NEVER),
     flag("volume", List, "volume for RUN, as podman has it").short('v').later(NEVER),

@@ -13,7 +13,7 @@ use crate::error::ProgramError;
 use crate::executor::request::isolation;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
-use crate::{building, pairs, registries, secrets};
+use crate::{building, pairs, registries, secrets, ssh};
 
 /// A build, and what is to be said after it.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         force: flags.bool("force"),
         root_dir,
         secrets: secrets::read(flags.list("secret"), environment)?,
+        ssh: ssh::read(flags.list("ssh"), environment)?,
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use zuwai_build::request::{BuildRequest, Outputs};
+use zuwai_build::ssh::SshAgents;
 use zuwai_layer::compression::{Compression, Level};
 use zuwai_oci::platform::Platform;
 use zuwai_rootfs::isolation::Isolation;
@@ -55,6 +56,8 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
         secrets: secrets::read(flags.list("secret"), environment)?,
+        // kaniko has no such flag.
+        ssh: SshAgents::default(),
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,

@@ -90,6 +90,8 @@ fn as_zuwai() {
         ("zuwai", &["build", "-o", "type=oci", "CONTEXT"], &[("HOME", "/tmp")]),
         ("zuwai", &["build", "--secret", "id=x,path=y", "CONTEXT"], &[("HOME", "/tmp")]),
         ("zuwai", &["build", "--secret", "id=x,src=CONTEXT/no", "CONTEXT"], &[("HOME", "/tmp")]),
+        ("zuwai", &["build", "--ssh", "default", "CONTEXT"], &[("HOME", "/tmp"), ("SSH_AUTH_SOCK", "")]),
+        ("zuwai", &["build", "--ssh", "default=CONTEXT/Dockerfile", "CONTEXT"], &[("HOME", "/tmp")]),
         ("zuwai", &["build", "--platform=a/b/c/d", "CONTEXT"], &[("HOME", "/tmp")]),
         ("zuwai", &["build", "-f", "-", "-"], &[("HOME", "/tmp")]),
         ("zuwai", &["build", "https://example.com/x.git"], &[("HOME", "/tmp")]),
