@@ -96,6 +96,7 @@ impl Placed<'_> {
             }
         };
         let skipped = skipped(mount, &self.root.host_path().join(spot.path.as_relative()), scratch);
+        let source = self.unless_lent(source);
         // From now on there is something to undo.
         self.done.push(Placement { spot, aside, content: None });
         let Some(Placement { spot, aside, content }) = self.done.last_mut() else { return Ok(()) };
@@ -104,6 +105,20 @@ impl Placed<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// A cache can be in one place only: a second target leads to the first.
+    fn unless_lent<'s>(&self, source: Source<'s>) -> Source<'s> {
+        let Source::Cache(directory, ..) = &source else { return source };
+        let lends = |placement: &&Placement| {
+            placement.content.as_ref().is_some_and(|content| content.lends(directory))
+        };
+        match self.done.iter().find(lends) {
+            Some(Placement { spot, .. }) => {
+                Source::Again(self.root.host_path().join(spot.path.as_relative()))
+            }
+            None => source,
+        }
     }
 
     /// Takes the mounts away, the last first, and gives what they have covered.

@@ -17,7 +17,9 @@ use zuwai_layer::ImagePath;
 
 use super::covered::Covered;
 use super::error::PlacementError;
+use super::source::is_same;
 use super::spot::Spot;
+use super::stray;
 use crate::error::RootfsError;
 use crate::metadata::{Metadata, Timestamp};
 use crate::park;
@@ -167,6 +169,8 @@ impl Emptied {
         }
         let directory = Root::open(&path, keep_out).map_err(set_aside(spot))?;
         let into: PathBuf = holding.join(std::ffi::OsStr::from_bytes(&name));
+        let made = quietly(at.as_fd(), || rustix::fs::mkdirat(&at, name.as_slice(), Mode::RWXU));
+        made.map_err(set_aside(spot))?;
         let parked = quietly(at.as_fd(), || park::park(&directory, &into, None));
         match parked.and_then(|content| Ok((linked(&content)?, content))) {
             Ok((linked, content)) => Ok(Self { directory, content, linked }),
@@ -183,7 +187,9 @@ impl Emptied {
     /// Makes the directory again if the step has removed it, which it could not have done with a mount there.
     pub fn revive(&mut self, spot: &Spot) -> Result<(), RootfsError> {
         let failed = || RootfsError::io("make again", &spot.path);
-        if rustix::fs::fstat(&self.directory).map_err(failed())?.st_nlink > 0 {
+        let there = spot.there().ok().flatten();
+        let own = Metadata::of(&self.directory).map_err(failed())?;
+        if there.is_some_and(|there| is_same(&there, &own)) || stray::find(self.directory.as_fd()).is_some() {
             return Ok(());
         }
         let parent = spot.parent().map_err(failed())?;

@@ -43,6 +43,11 @@ impl Lent {
         Ok(Self { home: (home, name), path: path.to_owned(), directory, metadata, placed: None })
     }
 
+    /// Whether it is this directory.
+    pub fn is(&self, directory: &Metadata) -> bool {
+        is_same(&self.metadata, directory)
+    }
+
     /// Moves it to a name in a directory; false if that is on another file system.
     pub fn move_to(&mut self, to: BorrowedFd<'_>, name: &[u8]) -> Result<bool, RootfsError> {
         match rustix::fs::renameat(&self.home.0, self.home.1.as_slice(), to, name) {
@@ -68,7 +73,11 @@ impl Lent {
         let is_placed = |there: &Metadata| {
             placed.and_then(|placed| Metadata::of(placed).ok()).is_some_and(|placed| is_same(there, &placed))
         };
-        let stray = || placed.filter(|_| !there.as_ref().is_some_and(is_placed)).and_then(stray::find);
+        let stray = || {
+            placed
+                .filter(|_| !there.as_ref().is_some_and(is_placed))
+                .and_then(|placed| stray::find(placed.as_fd()))
+        };
         if there.is_some() {
             // The step may have moved the cache away and made another: that one is the cache now.
             let stray = stray();

@@ -54,6 +54,9 @@ impl Content {
             Source::File(from, name) => copy_file(&from, &name, &parent, &spot.name)
                 .map_err(failed())
                 .and_then(|()| hold(spot).map_err(PlacementError::io("place", &spot.target))),
+            Source::Again(target) => rustix::fs::symlinkat(target, spot.directory(), spot.name.as_slice())
+                .and_then(|()| hold(spot))
+                .map_err(PlacementError::io("place", &spot.target)),
             Source::Cache(directory, parent, path) => {
                 let mut lent = Lent::new(directory, parent, path).map_err(failed())?;
                 let stays = matches!(aside, Aside::Emptied(_));
@@ -97,6 +100,14 @@ impl Content {
         Ok((Root::from_directory(handle, spot.target.clone(), KeepOut::default()), Some(made)))
     }
 
+    /// Whether it is this cache.
+    pub fn lends(&self, directory: &OwnedFd) -> bool {
+        match (self, Metadata::of(directory)) {
+            (Self::Cache(lent), Ok(metadata)) => lent.is(&metadata),
+            _ => false,
+        }
+    }
+
     /// Takes it away: nothing of it is in the root then, wherever the step has put it.
     pub fn take_away(self, spot: &Spot, aside: &Aside) -> Result<(), PlacementError> {
         let failed = || PlacementError::tree("take away", &spot.target);
@@ -129,7 +140,7 @@ fn remove(parent: &Root, name: &[u8], held: Option<&OwnedFd>) -> Result<(), Root
     let stray = held.and_then(|held| {
         let there = Metadata::at(parent.as_fd(), name).ok();
         let own = Metadata::of(held).ok()?;
-        if there.is_some_and(|there| is_same(&there, &own)) { None } else { stray::find(held) }
+        if there.is_some_and(|there| is_same(&there, &own)) { None } else { stray::find(held.as_fd()) }
     });
     remove_name(parent, name)?;
     stray.map_or(Ok(()), |(directory, name)| remove_name(&directory, &name))

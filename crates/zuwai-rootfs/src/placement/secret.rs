@@ -40,7 +40,7 @@ impl Secret {
 
     /// Overwrites the content with zeros, wherever the file is now, also on disk, and cuts it off.
     pub fn overwrite(&self) -> std::io::Result<()> {
-        let file = stray::open_for_writing(&self.held)?;
+        let file = stray::open_for_writing(self.held.as_fd())?;
         let zeros = [0; 4 << 10];
         let mut left = self.length;
         while left > 0 {

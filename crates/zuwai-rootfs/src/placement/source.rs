@@ -25,6 +25,8 @@ pub(super) enum Source<'a> {
     File(OwnedFd, Vec<u8>),
     /// A directory that is lent, the one that holds it, and its path.
     Cache(OwnedFd, OwnedFd, &'a Path),
+    /// A cache that the step has already, at this target.
+    Again(PathBuf),
     /// An empty directory.
     Empty,
     /// A file of its own.
@@ -90,7 +92,7 @@ impl<'a> Source<'a> {
 
     /// Whether a directory is placed.
     pub fn is_directory(&self) -> bool {
-        matches!(self, Self::Directory(_) | Self::Cache(..) | Self::Empty)
+        matches!(self, Self::Directory(_) | Self::Cache(..) | Self::Again(_) | Self::Empty)
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use zuwai_layer::{ImagePath, Xattrs};
 
 use super::error::PlacementError;
+use super::stray;
 use crate::metadata::{self, Metadata};
 use crate::quietly::quietly;
 use crate::root::{KeepOut, Root};
@@ -108,7 +109,8 @@ impl Spot {
     /// Makes the directories that were there again if the step has removed them, which it could not have done with a
     /// mount in them.
     pub fn revive(&mut self, root: &Root) -> Result<(), Errno> {
-        if rustix::fs::fstat(&self.existing)?.st_nlink > 0 {
+        // An overlayfs does not tell by the number of names.
+        if stray::find(self.existing.as_fd()).is_some() {
             return Ok(());
         }
         let mut directory = rustix::fs::openat(root, ".", walk::DIRECTORY, Mode::empty())?;
@@ -150,10 +152,11 @@ impl Above {
     }
 }
 
-/// Makes a directory of mode 0755 without a trace in its parent's times.
+/// Makes a directory of mode 0755 without a trace in its parent's times. The set-group-ID bit is inherited, as always.
 fn make_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     quietly(parent, || rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(MADE)))?;
     let made = rustix::fs::openat(parent, name, walk::DIRECTORY, Mode::empty())?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(MADE))?;
+    let inherited = Metadata::of(&made)?.mode & 0o2000;
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(MADE | inherited))?;
     Ok(made)
 }

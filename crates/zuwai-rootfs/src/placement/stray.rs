@@ -2,7 +2,7 @@
 //!
 //! With a mount there the step could not have moved it. The kernel knows where what is held open is now.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::walk;
 pub(super) type Place = (Root, Vec<u8>);
 
 /// Where what is held open is now; `None` if it was removed, or cannot be found.
-pub(super) fn find(held: &OwnedFd) -> Option<Place> {
+pub(super) fn find(held: BorrowedFd<'_>) -> Option<Place> {
     let wanted = Metadata::of(held).ok()?;
     let link = rustix::fs::readlink(path_of(held), Vec::new()).ok()?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(link.into_bytes()));
@@ -30,10 +30,10 @@ pub(super) fn find(held: &OwnedFd) -> Option<Place> {
 }
 
 /// Opens for writing what is held open by its path alone, even if it has no name any more.
-pub(super) fn open_for_writing(held: &OwnedFd) -> Result<OwnedFd, Errno> {
+pub(super) fn open_for_writing(held: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path_of(held), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn path_of(held: &OwnedFd) -> PathBuf {
+fn path_of(held: BorrowedFd<'_>) -> PathBuf {
     Path::new("/proc/self/fd").join(held.as_raw_fd().to_string())
 }
