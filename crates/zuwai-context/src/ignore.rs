@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::ContextError;
-use crate::patterns::{Patterns, clean};
+use crate::patterns::{Answer, Patterns, clean, trim};
 
 /// The most that is read of an ignore file, in bytes. Real ones have a few hundred.
 const LIMIT: u64 = 4 << 20;
@@ -21,6 +21,16 @@ pub struct Ignore {
     pub file: Option<PathBuf>,
     /// What it says.
     pub patterns: Patterns,
+    lines: Vec<Line>,
+}
+
+/// A line of an ignore file that holds a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its number, counted from 1.
+    pub number: usize,
+    /// What it says, without space around it.
+    pub text: Vec<u8>,
 }
 
 impl Ignore {
@@ -52,26 +62,31 @@ impl Ignore {
         let mut patterns = Vec::new();
         let mut lines = Vec::new();
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let trimmed = line.trim_ascii();
+            let trimmed = trim(line);
             if !line.starts_with(b"#") && !trimmed.is_empty() {
                 patterns.push(from_the_directory(trimmed));
-                lines.push(number + 1);
+                lines.push(Line { number: number + 1, text: trimmed.to_vec() });
             }
         }
         match Patterns::new(&patterns) {
-            Ok(patterns) => Ok(Self { file: Some(file), patterns }),
-            Err((number, source)) => {
-                let line = lines.get(number).copied().unwrap_or_default();
+            Ok(patterns) => Ok(Self { file: Some(file), patterns, lines }),
+            Err((place, source)) => {
+                let line = lines.get(place).map_or(0, |line| line.number);
                 Err(ContextError::Pattern { path: file, line, source })
             }
         }
+    }
+
+    /// The line that decided about a path.
+    pub fn line(&self, answer: Answer) -> Option<&Line> {
+        self.patterns.place(answer).and_then(|place| self.lines.get(place))
     }
 }
 
 /// A pattern as it is counted from the context's directory, with its `!` if it has one.
 fn from_the_directory(pattern: &[u8]) -> Vec<u8> {
     let (mark, pattern): (&[u8], &[u8]) = match pattern.strip_prefix(b"!") {
-        Some(rest) => (b"!", rest.trim_ascii()),
+        Some(rest) => (b"!", trim(rest)),
         None => (b"", pattern),
     };
     if pattern.is_empty() {
@@ -123,6 +138,7 @@ mod tests {
         for (text, message) in [
             ("a\n# comment\n\nb[\n", "dir/.dockerignore:4: invalid pattern"),
             ("!\n", "dir/.dockerignore:1: invalid pattern"),
+            ("a\n!/b/..\n", "dir/.dockerignore:2: invalid pattern"),
         ] {
             let error = Ignore::parse(PathBuf::from("dir/.dockerignore"), text.as_bytes()).unwrap_err();
             assert_eq!(error.to_string(), message);

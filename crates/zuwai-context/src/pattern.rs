@@ -1,11 +1,16 @@
 //! One pattern, compiled.
 //!
-//! The rules are those of moby's `patternmatcher`, which turns a pattern into a regular expression: `*` is `[^/]*`, `?`
-//! is `[^/]`, `**` (with the slash behind it, if there is one) is `(.*/)?`, but `.*` at the end of the pattern, and a
-//! class is a class. A `**` at the beginning of an otherwise plain pattern takes any beginning at all.
+//! The rules are those of moby's `patternmatcher`: a pattern of plain characters is compared; `**` at the end of one takes
+//! any end, `**` at its beginning any beginning; every other pattern becomes a regular expression, by a translation that
+//! knows nothing of classes. What follows from that is part of the language: `[*]` is a class that begins with a bracket,
+//! `^` outside of a class is the beginning of the path, `\\d` a digit.
 
-use std::mem;
+mod class;
+mod expression;
+mod syntax;
+mod translate;
 
+use expression::Expression;
 use zuwai_rootfs::path_match;
 
 /// Why text is not a pattern.
@@ -15,44 +20,22 @@ pub enum PatternError {
     /// `!` with nothing behind it.
     #[error("\"!\" with nothing behind it")]
     EmptyException,
-    /// A bracket or backslash that is not finished, or a class whose range runs backwards.
+    /// A bracket or backslash that is not finished, a class whose range runs backwards, an escape that means nothing.
     #[error("syntax error in pattern {0:?}")]
     Syntax(String),
 }
 
 /// One pattern, without the `!` of an exception.
 #[derive(Debug, Clone)]
-pub(crate) struct Pattern {
-    /// The plain beginning that every match has.
-    prefix: Vec<u8>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone)]
-enum Kind {
-    /// The prefix and nothing else.
-    Exact,
-    /// The prefix and anything.
-    Beginning,
+pub(crate) enum Pattern {
+    /// This and nothing else.
+    Exact(Vec<u8>),
+    /// This and anything.
+    Beginning(Vec<u8>),
     /// Anything before this; if it begins with a slash, also nothing but what is behind the slash.
     Ending(Vec<u8>),
-    /// The prefix, then these.
-    Tokens(Vec<Token>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Byte(u8),
-    /// `?`: one character but a slash.
-    One,
-    /// `*`: any characters but a slash.
-    Many,
-    /// `**`: any directories, each with its slash, or none.
-    Directories,
-    /// `**` at the end: anything.
-    Anything,
-    /// A class with its brackets.
-    Class(Vec<u8>),
+    /// A regular expression.
+    Expression(Expression),
 }
 
 impl Pattern {
@@ -60,163 +43,50 @@ impl Pattern {
     pub fn compile(text: &[u8]) -> Result<Self, PatternError> {
         let syntax = || PatternError::Syntax(String::from_utf8_lossy(text).into_owned());
         path_match::check(text).map_err(|_| syntax())?;
-        let tokens = tokens(text).ok_or_else(syntax)?;
-        // A backslash makes a pattern a real expression even where only plain characters are escaped.
-        let plain =
-            |bytes: &[u8]| !bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\'));
-        if let Some(ending) = text.strip_prefix(b"**")
-            && plain(ending)
-        {
-            return Ok(Self { prefix: Vec::new(), kind: Kind::Ending(ending.to_vec()) });
+        let is_plain = |text: &[u8]| !text.iter().any(|byte| b"*?[]\\".contains(byte));
+        if let Some(ending) = text.strip_prefix(b"**").filter(|rest| is_plain(rest)) {
+            return Ok(Self::Ending(ending.to_vec()));
         }
-        let plain = tokens.iter().position(|token| !matches!(token, Token::Byte(_))).unwrap_or(tokens.len());
-        let mut prefix = tokens;
-        let rest = prefix.split_off(plain);
-        let prefix = prefix
-            .iter()
-            .filter_map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None })
-            .collect();
-        let kind = match rest.as_slice() {
-            [] => Kind::Exact,
-            [Token::Anything] => Kind::Beginning,
-            _ => Kind::Tokens(rest),
-        };
-        Ok(Self { prefix, kind })
+        if let Some(beginning) = text.strip_suffix(b"**").filter(|rest| is_plain(rest)) {
+            return Ok(Self::Beginning(beginning.to_vec()));
+        }
+        if is_plain(text) {
+            return Ok(Self::Exact(text.to_vec()));
+        }
+        Expression::compile(text).map(Self::Expression).ok_or_else(syntax)
     }
 
     /// Whether the pattern matches the whole path.
     pub fn matches(&self, path: &[u8]) -> bool {
-        let Some(rest) = path.strip_prefix(self.prefix.as_slice()) else { return false };
-        match &self.kind {
-            Kind::Exact => rest.is_empty(),
-            Kind::Beginning => true,
-            Kind::Ending(ending) => path.ends_with(ending) || ending.strip_prefix(b"/") == Some(path),
-            Kind::Tokens(tokens) => match_tokens(tokens, rest),
+        match self {
+            Self::Exact(text) => path == text,
+            Self::Beginning(beginning) => path.starts_with(beginning),
+            Self::Ending(ending) => path.ends_with(ending) || ending.strip_prefix(b"/") == Some(path),
+            Self::Expression(expression) => expression.matches(path),
         }
     }
 
-    /// Whether the pattern could match something below a directory, or the directory and so everything below it.
+    /// Whether the pattern could match something below a directory.
     pub fn may_match_below(&self, directory: &[u8]) -> bool {
-        let shared = self.prefix.len().min(directory.len());
-        if self.prefix[..shared] != directory[..shared] {
-            return false;
-        }
-        // A longer plain beginning has to go on below the directory; with a shorter one anything may follow.
-        self.prefix.len() <= directory.len() || self.prefix[directory.len()] == b'/'
-    }
-}
-
-fn tokens(text: &[u8]) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match first {
-            b'*' => {
-                if let Some(behind) = rest.strip_prefix(b"*") {
-                    rest = behind.strip_prefix(b"/").unwrap_or(behind);
-                    tokens.push(if rest.is_empty() { Token::Anything } else { Token::Directories });
-                } else {
-                    tokens.push(Token::Many);
-                }
-            }
-            b'?' => tokens.push(Token::One),
-            b'[' => {
-                let length = class_length(behind)?;
-                tokens.push(Token::Class([b"[", &behind[..length]].concat()));
-                rest = &behind[length..];
-            }
-            b'\\' => {
-                let (escaped, behind) = behind.split_first()?;
-                tokens.push(Token::Byte(*escaped));
-                rest = behind;
-            }
-            byte => tokens.push(Token::Byte(*byte)),
+        let begins_below =
+            |text: &[u8]| text.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"));
+        match self {
+            Self::Exact(text) => begins_below(text),
+            Self::Beginning(beginning) => directory.starts_with(beginning) || begins_below(beginning),
+            Self::Ending(_) => true,
+            Self::Expression(expression) => expression.may_match_below(directory),
         }
     }
-    Some(tokens)
-}
 
-/// How long a class is behind its opening bracket, with the closing one. `None` if it is not closed, or if a range in it
-/// runs backwards, which no regular expression takes.
-fn class_length(text: &[u8]) -> Option<usize> {
-    let body = usize::from(text.first() == Some(&b'^'));
-    let mut position = body;
-    let mut before: Option<u8> = None;
-    let mut low: Option<u8> = None;
-    loop {
-        let byte = *text.get(position)?;
-        if byte == b']' && position > body {
-            return Some(position + 1);
+    /// The plain characters that every match ends with.
+    pub fn tail(&self) -> &[u8] {
+        match self {
+            Self::Exact(text) => text,
+            Self::Beginning(_) => b"",
+            Self::Ending(ending) => ending,
+            Self::Expression(expression) => expression.tail(),
         }
-        if byte == b'-' && low.is_none() && before.is_some() {
-            low = before;
-            position += 1;
-            continue;
-        }
-        let character = if byte == b'\\' { *text.get(position + 1)? } else { byte };
-        if low.take().is_some_and(|low| low.is_ascii() && character.is_ascii() && low > character) {
-            return None;
-        }
-        before = Some(character);
-        position += if byte == b'\\' { 2 } else { 1 };
     }
-}
-
-/// Whether tokens match a whole text. All ways to match are followed side by side, so that no pattern takes long.
-fn match_tokens(tokens: &[Token], text: &[u8]) -> bool {
-    // reached[n]: the tokens so far match the first n bytes.
-    let mut reached = vec![false; text.len() + 1];
-    let mut next = vec![false; text.len() + 1];
-    reached[0] = true;
-    for token in tokens {
-        next.fill(false);
-        match token {
-            Token::Many | Token::Anything | Token::Directories => {
-                let mut open = false;
-                for position in 0..=text.len() {
-                    let before = position.checked_sub(1).map(|before| text[before]);
-                    let grows = match token {
-                        Token::Many => {
-                            open &= before != Some(b'/');
-                            open
-                        }
-                        Token::Directories => open && before == Some(b'/'),
-                        _ => open,
-                    };
-                    next[position] = grows || reached[position];
-                    open |= reached[position];
-                }
-            }
-            Token::Byte(wanted) => {
-                for (position, byte) in text.iter().enumerate() {
-                    next[position + 1] = reached[position] && byte == wanted;
-                }
-            }
-            Token::One | Token::Class(_) => {
-                for position in (0..text.len()).filter(|position| reached[*position]) {
-                    let character = &text[position..position + character_length(&text[position..])];
-                    next[position + character.len()] |= match token {
-                        Token::Class(class) => path_match::matches(class, character) == Ok(true),
-                        _ => character != b"/",
-                    };
-                }
-            }
-        }
-        mem::swap(&mut reached, &mut next);
-    }
-    reached[text.len()]
-}
-
-/// How many bytes the first character has: those of its UTF-8 form, or one.
-fn character_length(text: &[u8]) -> usize {
-    let length = match text.first() {
-        Some(0xC2..=0xDF) => 2,
-        Some(0xE0..=0xEF) => 3,
-        Some(0xF0..=0xF4) => 4,
-        _ => 1,
-    };
-    if text.get(..length).is_some_and(|bytes| std::str::from_utf8(bytes).is_ok()) { length } else { 1 }
 }
 
 #[cfg(test)]
@@ -262,7 +132,7 @@ mod tests {
 
     #[test]
     fn patterns_match_as_mobys() {
-        for (pattern, matching, others) in TABLE {
+        for (pattern, matching, others) in TABLE.iter().chain(ODD) {
             let compiled = Pattern::compile(pattern.as_bytes()).unwrap();
             for path in *matching {
                 assert!(compiled.matches(path.as_bytes()), "{pattern} on {path}");
@@ -273,25 +143,116 @@ mod tests {
         }
     }
 
+    /// What follows from the translation, as Docker Engine 28.5 did it.
+    const ODD: &[(&str, &[&str], &[&str])] = &[
+        ("a^b", &["a^b"], &["ab"]),
+        ("*^b", &["b"], &["a^b", "^b"]),
+        ("^*", &["ab", "^b"], &["a/b"]),
+        ("?^", &[], &["a^"]),
+        ("\\d", &["5"], &["d", "\\d"]),
+        ("d\\d", &["d5"], &["dd"]),
+        ("**/\\w", &["a", "d/5", "d/_"], &["d/a.b", "\u{e9}"]),
+        ("**\\d", &["5", "d/5"], &["ab5"]),
+        ("[^\\d]", &["a", "\u{e9}"], &["5"]),
+        ("\\A*5", &["5", "d5"], &["d/5"]),
+        ("b\\z", &["b"], &["bz"]),
+        ("*\\b-b", &["a-b"], &["--b"]),
+        ("*\\Bb", &["ab"], &["-b", "b"]),
+        ("n\\nl", &["n\nl"], &["nnl"]),
+        ("\\x62", &["b"], &["x62"]),
+        ("\\07", &["\u{7}"], &["07"]),
+        ("[\\x62]", &["b"], &["x"]),
+        ("[*]", &["]", "[]", "^]", "[[]"], &["*", "a]", "["]),
+        ("[?]", &["[]", "^]", "/]"], &["?", "]"]),
+        ("[a*]", &["]", "[]", "a]"], &["a", "*"]),
+        ("[^*]", &["]", "z]"], &["[]", "z"]),
+        ("[[:alpha:]]b", &["ab"], &["5b", ":b", "a]b"]),
+        ("[[:^alpha:]]", &["5", "\u{e9}"], &["a"]),
+        ("[\u{e9}-\u{fc}]b", &["\u{e9}b"], &["ab"]),
+        ("[a\\]b]", &["a", "]", "b"], &["]b"]),
+        ("[a&&b]", &["a", "&", "b"], &[]),
+        ("[.+$]", &[".", "+", "$"], &["\\", "a"]),
+        ("[^a]", &["b", "/", "\n"], &["a"]),
+        ("a]?", &["a]b"], &["a]"]),
+        ("n*", &["n\nl"], &[]),
+        ("**l", &["d/n\nl"], &[]),
+        ("**/l", &["d/n\nn/l"], &[]),
+        ("d/**/l", &["d/e/l", "d/l"], &["d/n\nn/l"]),
+        ("d/**", &["d/n\nn/l"], &[]),
+    ];
+
     #[test]
     fn malformed_patterns_are_refused() {
-        for pattern in ["[", "a[", "a/[b", "[]", "[^", "a\\", "[a-", "[z-a]", "a/[9-0]*"] {
+        for pattern in [
+            "[",
+            "a[",
+            "a/[b",
+            "[]",
+            "[^",
+            "a\\",
+            "[a-",
+            "[z-a]",
+            "a/[9-0]*",
+            "\\5",
+            "d/\\8",
+            "\\\u{e9}",
+            "\\Ca",
+            "[\\z]",
+            "[a-\\]]",
+            "\\x6",
+            "\\pL",
+            "\\Qa",
+            "[[:letters:]]",
+        ] {
             let error = Pattern::compile(pattern.as_bytes()).unwrap_err();
             assert_eq!(error, PatternError::Syntax(pattern.to_owned()), "{pattern}");
         }
+    }
+
+    #[test]
+    fn what_is_below_a_directory_is_foreseen() {
+        for (pattern, directory, expected) in [
+            ("a/b", "a", true),
+            ("a/b", "a/b", false),
+            ("ab", "a", false),
+            ("a/b/**", "a/b/c", true),
+            ("a/b/**", "a/c", false),
+            ("**/x", "a", true),
+            ("*.md", "a", false),
+            ("*/c.md", "a", true),
+            ("*/c.md", "a/b", false),
+            ("a/*/c", "a/x", true),
+            ("a/*/c", "a/x/d", false),
+            ("**/a*/c", "x/y", true),
+            ("a[/]b", "a", true),
+        ] {
+            let compiled = Pattern::compile(pattern.as_bytes()).unwrap();
+            assert_eq!(
+                compiled.may_match_below(directory.as_bytes()),
+                expected,
+                "{pattern} below {directory}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_pattern_takes_long() {
+        let pattern = [&b"**/*a".repeat(2000)[..], b"b"].concat();
+        let path = b"a/".repeat(2000);
+        assert!(!Pattern::compile(&pattern).unwrap().matches(&path));
     }
 
     proptest! {
         #[test]
         fn nothing_panics(pattern in proptest::collection::vec(any::<u8>(), 0..32), path in proptest::collection::vec(any::<u8>(), 0..32)) {
             if let Ok(pattern) = Pattern::compile(&pattern) {
-                pattern.matches(&path);
                 pattern.may_match_below(&path);
+                prop_assert!(!pattern.matches(&path) || path.ends_with(pattern.tail().strip_prefix(b"/").unwrap_or(pattern.tail())));
             }
         }
 
         #[test]
-        fn what_matches_below_was_foreseen(pattern in "[ab*/?]{1,6}", directory in "[ab](/[ab]){0,2}", below in "[ab](/[ab]){0,2}") {
+        fn what_matches_below_was_foreseen(pattern in "[ab*/?^]{1,6}", directory in "[ab](/[ab]){0,2}", below in "[ab](/[ab]){0,2}") {
             let pattern = Pattern::compile(pattern.as_bytes()).unwrap();
             let path = format!("{directory}/{below}");
             prop_assert!(!pattern.matches(path.as_bytes()) || pattern.may_match_below(directory.as_bytes()));
