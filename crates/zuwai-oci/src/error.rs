@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zuwai_layer::Digest;
 
+use crate::archive::LayoutError;
 use crate::platform::{Platform, PlatformError};
 use crate::reference::{Reference, ReferenceError};
 
@@ -199,6 +200,15 @@ pub enum OciError {
         expected: u64,
         /// How long it is.
         actual: u64,
+    },
+    /// An image cannot be taken out of an OCI layout.
+    #[error("cannot use the OCI layout {}", directory.display())]
+    Layout {
+        /// The layout.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<LayoutError>,
     },
     /// An archive cannot be written.
     #[error("cannot write the {kind}")]
@@ -479,6 +489,7 @@ impl OciError {
             }
             Self::Refused { answer: Answer { status: 413, .. }, .. } => {
                 "a proxy before the registry refuses bodies of this size; raise its limit".to_owned()
+            Self::Layout { source, .. } => source.hint().to_owned(),
             }
             Self::Refused { answer: Answer { status: 500.., .. }, .. } => {
                 "the registry failed; try again".to_owned()
@@ -488,7 +499,7 @@ impl OciError {
     }
 }
 
-fn list(platforms: &[Platform]) -> String {
+pub(crate) fn list(platforms: &[Platform]) -> String {
     match platforms {
         [] => "none that names its platform".to_owned(),
         all => all.iter().map(Platform::to_string).collect::<Vec<_>>().join(", "),

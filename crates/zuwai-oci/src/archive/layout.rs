@@ -17,9 +17,9 @@ use crate::reference::Reference;
 use crate::store::{LAYOUT_FILE, Store, read_limited};
 
 /// The tag, as tools that take `layout:tag` look for it.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The whole name, as containerd and docker look for it.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Writes an image into an OCI layout directory, whose index then holds this image alone, as kaniko's
 /// `--oci-layout-path` does. Blobs are hard-linked from the store where that is possible, else copied; each appears

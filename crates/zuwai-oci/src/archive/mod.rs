@@ -1,13 +1,18 @@
-//! Images as files: docker archives, OCI layouts, OCI archives. Everything streams; the layers must be in the store.
+//! Images as files: docker archives, OCI layouts, OCI archives. Everything streams. What is written needs its layers in
+//! the store; what is read out of a layout goes there.
 
 mod docker;
 mod layout;
+pub mod layout_error;
+mod layout_reader;
 mod tar;
 
 use std::io::{Read, Write};
 
 pub use docker::write_docker_archive;
 pub use layout::{add_to_oci_layout, write_oci_archive, write_oci_layout};
+pub use layout_error::LayoutError;
+pub use layout_reader::LayoutReference;
 
 use crate::descriptor::Descriptor;
 use crate::error::OciError;
