@@ -36,6 +36,16 @@ pub enum BuildError {
     /// The Dockerfile is wrong.
     #[error(transparent)]
     Dockerfile(#[from] Diagnostics),
+    /// A build argument that speaks to the builder is not what it must be.
+    #[error("invalid {name}: {value:?} is not {expected}")]
+    BuilderArg {
+        /// The argument.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// No stage has the name of `--target`.
     #[error("target stage {target:?} could not be found: {}", stages(known))]
     UnknownTarget {

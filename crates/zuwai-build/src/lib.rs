@@ -36,13 +36,13 @@ use zuwai_oci::config::Created;
 use zuwai_oci::image::Image;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
-use zuwai_rootfs::step_mount::StepNetwork;
 
 pub use error::BuildError;
 pub use request::{BuildRequest, CommandOutput, DockerfileSource, Outputs, Surroundings};
 
 use crate::execute::{Executor, Network};
 use crate::images::RegistryImages;
+use crate::plan::builder_args::BuilderArgs;
 use crate::plan::planner::{self, Inputs};
 use crate::state_dir::StateDir;
 
@@ -80,15 +80,18 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
                 .map_err(|source| BuildError::PushPermission { source: Box::new(source) })?;
         }
     }
-    let created = Created::at(Timestamp::from_second(request.created).unwrap_or_default());
+    let build_args = request.build_args.iter().cloned().collect();
+    let builder_args = BuilderArgs::read(&build_args)?;
+    let created = builder_args.source_date_epoch.unwrap_or(request.created);
+    let created = Created::at(Timestamp::from_second(created).unwrap_or_default());
     let inputs = Inputs {
-        build_args: request.build_args.iter().cloned().collect(),
+        build_args,
         target: request.target.clone(),
         host: request.host_platform.clone(),
         platform: request.platform.clone().unwrap_or_else(|| request.host_platform.clone()),
         proxy_env: request.proxy_env.clone(),
         created: created.clone(),
-        network: StepNetwork::Host,
+        network: request.network,
     };
     let images = RegistryImages::new(&runtime, &registry);
     let plan = planner::images_to_expect(&dockerfile, &inputs)
@@ -102,7 +105,8 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let state = StateDir::create(&request.root_dir)?;
     let store = Store::create(state.path().join("store"))?;
     let network = Network { runtime: &runtime, registry: &registry, images: &images };
-    let executor = Executor::new(request, surroundings, &dockerfile, &plan, network, &store, &state)?;
+    let executor =
+        Executor::new(request, surroundings, builder_args, &dockerfile, &plan, network, &store, &state)?;
     let image = executor.run(&created)?;
     surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
     output::write(&request.outputs, &image, &store, &runtime, &registry)?;

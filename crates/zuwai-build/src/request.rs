@@ -8,6 +8,7 @@ use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::RegistryOptions;
 use zuwai_rootfs::isolation::Isolation;
 use zuwai_rootfs::signals::Interrupt;
+use zuwai_rootfs::step_mount::StepNetwork;
 use zuwai_rootfs::volumes::Volume;
 
 use crate::secret::Secrets;
@@ -33,6 +34,8 @@ pub struct BuildRequest {
     pub host_platform: Platform,
     /// Where RUN runs.
     pub isolation: Isolation,
+    /// The network of a RUN that does not say itself.
+    pub network: StepNetwork,
     /// Builds in place although this does not look like a container.
     pub force: bool,
     /// Directory for everything a build keeps on disk; made if missing.

@@ -8,10 +8,11 @@
 //! In reading order:
 //! - `wire`: messages and what they are made of
 //! - `protocol`: which requests there are, and answers from keys
-//! - `key`, `openssh`, `rsa`: private keys in files, and signing
+//! - `key`, `openssh`, `ecdsa`, `rsa`: private keys in files, and signing
 //! - `upstream`: the user's own agent
 //! - `listener`, `serving`: a step's socket and the threads behind it
 
+mod ecdsa;
 mod key;
 mod listener;
 mod openssh;

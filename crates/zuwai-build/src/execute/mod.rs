@@ -28,6 +28,7 @@ use zuwai_oci::image::Image;
 use zuwai_oci::media_type::Family;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
+use zuwai_rootfs::command::HOSTNAME;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::{ChangeSet, KeepOut};
 
@@ -37,12 +38,10 @@ use self::run_mounts::Sources;
 use self::trees::Trees;
 use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
+use crate::plan::builder_args::BuilderArgs;
 use crate::plan::{Action, Base, CopyAction, Plan, StagePlan, Step, Tree};
 use crate::request::{BuildRequest, DockerfileSource, Surroundings};
 use crate::state_dir::StateDir;
-
-/// The build argument with the namespace of cache mounts.
-const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 /// What reaches registries.
 #[derive(Clone, Copy)]
@@ -59,6 +58,8 @@ pub struct Network<'a> {
 pub struct Executor<'a> {
     request: &'a BuildRequest,
     surroundings: &'a Surroundings,
+    /// The name of the host that commands see.
+    hostname: String,
     dockerfile: &'a Dockerfile,
     plan: &'a Plan,
     network: Network<'a>,
@@ -81,6 +82,7 @@ impl<'a> Executor<'a> {
     pub fn new(
         request: &'a BuildRequest,
         surroundings: &'a Surroundings,
+        builder_args: BuilderArgs,
         dockerfile: &'a Dockerfile,
         plan: &'a Plan,
         network: Network<'a>,
@@ -106,11 +108,11 @@ impl<'a> Executor<'a> {
             .iter()
             .filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
         let ignored = KeepOut::new(ignored);
-        let namespace = request.build_args.iter().rfind(|(name, _)| name == CACHE_NAMESPACE);
-        let namespace = namespace.map_or("", |(_, value)| value.as_str());
+        let namespace = &builder_args.cache_mount_namespace;
         Ok(Self {
             request,
             surroundings,
+            hostname: builder_args.sandbox_hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
             dockerfile,
             plan,
             network,
@@ -223,8 +225,12 @@ impl<'a> Executor<'a> {
         let changes = match &step.action {
             Action::Run(action) => {
                 let prepared = self.run_sources().prepare(&action.mounts)?;
-                let threads = self.request.threads;
-                step::run_command(&mut self.trees, position, action, prepared, threads, self.surroundings)
+                let host = step::Host {
+                    name: &self.hostname,
+                    surroundings: self.surroundings,
+                    threads: self.request.threads,
+                };
+                step::run_command(&mut self.trees, position, action, prepared, &host)
             }
             Action::Copy(action) if action.link => return self.linked_layer(position, action),
             Action::Copy(action) => {

@@ -6,12 +6,12 @@ use std::process::Stdio;
 
 use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
-use zuwai_rootfs::command::{Command, HOSTNAME, hosts};
+use zuwai_rootfs::command::{Command, hosts};
 use zuwai_rootfs::copy;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::mounts;
 use zuwai_rootfs::passwd::Accounts;
-use zuwai_rootfs::run::{Outcome, Output, run};
+use zuwai_rootfs::run::{Outcome, Output, run_step};
 use zuwai_rootfs::run_error::RunError;
 
 use super::run_mounts::Prepared;
@@ -19,6 +19,17 @@ use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{RunAction, WorkdirAction};
 use crate::request::{CommandOutput, Surroundings};
+
+/// What a command sees of the machine, and what it is looked at with.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    /// The host's name.
+    pub name: &'a str,
+    /// Where the program finds itself.
+    pub surroundings: &'a Surroundings,
+    /// How many threads look for changes.
+    pub threads: usize,
+}
 
 /// Runs a command and finds what it changed.
 ///
@@ -29,9 +40,9 @@ pub fn run_command(
     position: usize,
     action: &RunAction,
     mut prepared: Prepared,
-    threads: usize,
-    surroundings: &Surroundings,
+    host: &Host<'_>,
 ) -> Result<ChangeSet, StepError> {
+    let Host { surroundings, threads, .. } = *host;
     let mode = trees.mode();
     let scratch = if prepared.mounts.is_empty() {
         None
@@ -66,15 +77,16 @@ pub fn run_command(
         env,
         user: action.user.clone(),
         workdir: action.workdir.clone(),
-        hostname: HOSTNAME.to_owned(),
+        hostname: host.name.to_owned(),
         resolv_conf: surroundings.resolv_conf.clone(),
-        hosts: hosts(HOSTNAME),
+        hosts: hosts(host.name),
         volumes,
         mounts: std::mem::take(&mut prepared.mounts),
         network: action.network,
         scratch: scratch.as_ref().map(|scratch| scratch.host_path().to_owned()),
     };
-    match run(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)? {
+    let ran = run_step(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)?;
+    match ran.outcome {
         Outcome::Exited(0) => {}
         Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
         Outcome::Signaled(signal) => {
@@ -82,6 +94,9 @@ pub fn run_command(
         }
     }
     tracing::info!("Taking snapshot of full filesystem...");
+    if let Some(index) = &mut tree.index {
+        index.pass_over(&tree.root, &ran.covered)?;
+    }
     let mut changes = tree.rescan(threads)?;
     if mode == Mode::InPlace {
         // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.

@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //! - [`scope`]: which value a variable has where
+//! - [`builder_args`]: build arguments that speak to the builder
 //! - [`globals`]: arguments that exist before the first FROM
 //! - [`history`]: the rows of an image's history
 //! - [`stage`]: one stage's instructions become steps and a configuration
@@ -14,6 +15,7 @@
 //! - `naming`: what the names of FROM and `--from` mean
 //! - [`planner`]: which stages are needed, in which order
 
+pub mod builder_args;
 pub mod globals;
 pub mod history;
 pub mod mounts;

@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use ring::error::KeyRejected;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
 };
 use zeroize::Zeroizing;
 
+use super::ecdsa::{self, Curve};
 use super::openssh::{self, Content, PrivateKey};
 use super::rsa;
 use super::wire::{put_mpint, put_string};
@@ -29,13 +29,6 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
     Ecdsa(Curve, EcdsaKeyPair),
     Rsa(Box<RsaKeyPair>),
-}
-
-/// A curve of RFC 5656 that is signed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Curve {
-    P256,
-    P384,
 }
 
 /// What an RSA key's signature hashes the data with. Other keys have a hash of their own.
@@ -83,7 +76,10 @@ impl Key {
         Ok(Self::new(match label.as_str() {
             "OPENSSH PRIVATE KEY" => openssh(&der)?,
             "RSA PRIVATE KEY" => Pair::Rsa(Box::new(RsaKeyPair::from_der(&der).map_err(rejected("RSA"))?)),
-            "EC PRIVATE KEY" => ecdsa_of_sec1(&der)?,
+            "EC PRIVATE KEY" => match ecdsa::of_sec1(&der) {
+                Some((curve, pair)) => Pair::Ecdsa(curve, pair),
+                None => return Err(KeyError::Unsupported(label)),
+            },
             "PRIVATE KEY" => of_pkcs8(&der)?,
             "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Passphrase),
             _ => return Err(KeyError::Unsupported(label)),
@@ -120,17 +116,9 @@ impl Key {
     /// A signature as SSH writes it: the algorithm's name, and what that makes of the data. `None` where it cannot be
     /// had.
     pub fn sign(&self, data: &[u8], hash: Hash) -> Option<Vec<u8>> {
-        let random = SystemRandom::new();
         let (algorithm, bytes) = match &self.pair {
             Pair::Ed25519(pair) => (&b"ssh-ed25519"[..], pair.sign(data).as_ref().to_vec()),
-            Pair::Ecdsa(curve, pair) => {
-                let signature = pair.sign(&random, data).ok()?;
-                let (r, s) = signature.as_ref().split_at(signature.as_ref().len() / 2);
-                let mut bytes = Vec::new();
-                put_mpint(&mut bytes, r);
-                put_mpint(&mut bytes, s);
-                (curve.algorithm(), bytes)
-            }
+            Pair::Ecdsa(curve, pair) => (curve.algorithm(), ecdsa::sign(pair, data)?),
             Pair::Rsa(pair) => {
                 let (algorithm, padding) = match hash {
                     Hash::Sha1 => {
@@ -143,7 +131,7 @@ impl Key {
                     Hash::Sha512 => (&b"rsa-sha2-512"[..], &RSA_PKCS1_SHA512),
                 };
                 let mut bytes = vec![0; pair.public().modulus_len()];
-                pair.sign(padding, &random, data, &mut bytes).ok()?;
+                pair.sign(padding, &SystemRandom::new(), data, &mut bytes).ok()?;
                 (algorithm, bytes)
             }
         };
@@ -157,49 +145,6 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[private key]")
-    }
-}
-
-impl Curve {
-    const ALL: [Self; 2] = [Self::P256, Self::P384];
-
-    fn name(self) -> &'static [u8] {
-        match self {
-            Self::P256 => b"nistp256",
-            Self::P384 => b"nistp384",
-        }
-    }
-
-    fn algorithm(self) -> &'static [u8] {
-        match self {
-            Self::P256 => b"ecdsa-sha2-nistp256",
-            Self::P384 => b"ecdsa-sha2-nistp384",
-        }
-    }
-
-    /// How many bytes its private numbers have.
-    fn bytes(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-        }
-    }
-
-    fn signing(self) -> &'static ring::signature::EcdsaSigningAlgorithm {
-        match self {
-            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
-            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-        }
-    }
-
-    /// The `AlgorithmIdentifier` of keys on this curve, as DER (RFC 5480): id-ecPublicKey with the curve's OID.
-    fn identifier(self) -> &'static [u8] {
-        match self {
-            Self::P256 => {
-                b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
-            }
-            Self::P384 => b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22",
-        }
     }
 }
 
@@ -236,13 +181,8 @@ fn openssh(der: &[u8]) -> Result<Pair, KeyError> {
             Pair::Ed25519(pair.map_err(rejected("Ed25519"))?)
         }
         PrivateKey::Ecdsa { curve: name, public, private } => {
-            let curve = Curve::ALL.into_iter().find(|curve| curve.name() == name);
-            let curve = curve.ok_or_else(|| unsupported(name))?;
-            let mut padded = Zeroizing::new(vec![0; curve.bytes().saturating_sub(private.len())]);
-            padded.extend(private);
-            let random = SystemRandom::new();
-            let pair =
-                EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &padded, public, &random);
+            let curve = Curve::named(name).ok_or_else(|| unsupported(name))?;
+            let pair = ecdsa::key_pair(curve, private, public);
             Pair::Ecdsa(curve, pair.map_err(rejected("ECDSA"))?)
         }
         PrivateKey::Rsa(numbers) => Pair::Rsa(Box::new(rsa::key_pair(&numbers).map_err(rejected("RSA"))?)),
@@ -259,42 +199,13 @@ fn of_pkcs8(der: &[u8]) -> Result<Pair, KeyError> {
     if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
         return Ok(Pair::Ed25519(pair));
     }
-    let random = SystemRandom::new();
-    for curve in Curve::ALL {
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(curve.signing(), der, &random) {
-            return Ok(Pair::Ecdsa(curve, pair));
-        }
+    if let Some((curve, pair)) = ecdsa::of_pkcs8(der) {
+        return Ok(Pair::Ecdsa(curve, pair));
     }
     if !der.windows(RSA_ENCRYPTION.len()).any(|window| window == RSA_ENCRYPTION) {
         return Err(KeyError::Unsupported("PRIVATE KEY".to_owned()));
     }
     Ok(Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(rejected("RSA"))?)))
-}
-
-/// A key in the format of SEC 1 (RFC 5915), by wrapping it into PKCS#8.
-fn ecdsa_of_sec1(sec1: &[u8]) -> Result<Pair, KeyError> {
-    let random = SystemRandom::new();
-    for curve in Curve::ALL {
-        let mut body = Zeroizing::new(b"\x02\x01\x00".to_vec());
-        body.extend(curve.identifier());
-        body.extend(element(0x04, sec1).iter());
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(curve.signing(), &element(0x30, &body), &random) {
-            return Ok(Pair::Ecdsa(curve, pair));
-        }
-    }
-    Err(KeyError::Unsupported("EC PRIVATE KEY".to_owned()))
-}
-
-/// A DER element of less than 64 KiB.
-fn element(tag: u8, content: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut element = Zeroizing::new(vec![tag]);
-    match content.len() {
-        length @ 0..=0x7f => element.push(length as u8),
-        length @ 0x80..=0xff => element.extend([0x81, length as u8]),
-        length => element.extend([0x82, (length >> 8) as u8, length as u8]),
-    }
-    element.extend(content);
-    element
 }
 
 fn rejected(kind: &'static str) -> impl Fn(KeyRejected) -> KeyError {

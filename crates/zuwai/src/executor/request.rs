@@ -7,6 +7,7 @@ use zuwai_build::ssh::SshAgents;
 use zuwai_layer::compression::{Compression, Level};
 use zuwai_oci::platform::Platform;
 use zuwai_rootfs::isolation::Isolation;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use crate::environment::Environment;
 use crate::error::ProgramError;
@@ -53,6 +54,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         platform,
         host_platform: Platform::host(),
         isolation: isolation(flags),
+        network: StepNetwork::Host,
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
         secrets: secrets::read(flags.list("secret"), environment)?,
