@@ -54,7 +54,7 @@ use self::record::Record;
 use self::source::Found;
 use self::target::{Destination, Target, clear};
 use self::transfer::Transfer;
-use self::tree::TreeCopy;
+use self::tree::{Top, TreeCopy};
 use crate::archive;
 use crate::change_set::ChangeSet;
 use crate::error::RootfsError;
@@ -130,7 +130,7 @@ pub fn copy_all(
 enum Work<'a> {
     /// What a path or wildcard means; with `--parents`, what of it is copied.
     Found(SourceTree<'a>, Vec<Found>, Option<Box<dyn PathFilter>>),
-    /// One file, and whether it is extracted if it is an archive.
+    /// What was fetched, and whether it is extracted if it is an archive.
     Fetched(SourceTree<'a>, Found, bool),
     Inline(InlineFile<'a>),
 }
@@ -171,43 +171,49 @@ impl<'a> Copying<'a> {
         match work {
             Work::Found(tree, all, include) => {
                 for found in &all {
-                    self.found(tree, found, include.as_deref(), self.options.extract)?;
+                    if !(self.options.extract && self.extracted(tree, found)?) {
+                        self.copied(tree, found, include.as_deref(), Top::Destination)?;
+                    }
                 }
                 Ok(())
             }
-            Work::Fetched(tree, found, extract) => self.found(tree, &found, None, extract),
+            Work::Fetched(tree, found, extract) => {
+                if extract && self.extracted(tree, &found)? {
+                    return Ok(());
+                }
+                let top = if self.target.is_new(&self.destination)? { Top::New } else { Top::Destination };
+                self.copied(tree, &found, None, top)
+            }
             Work::Inline(file) => self.inline(file),
         }
     }
 
-    /// Copies one thing, or extracts it.
-    fn found(
+    /// Extracts one thing if it is an archive.
+    fn extracted(&mut self, tree: SourceTree<'a>, found: &Found) -> Result<bool, RootfsError> {
+        if found.metadata.kind == FileKind::File
+            && let Some(archive) = open_archive(tree, found)?
+        {
+            let place = self.target.prepare_directory(&self.destination)?;
+            let (target, transfer, owner) = (&mut self.target, &mut self.transfer, self.options.owner);
+            archive::extract(target, &place, archive, &found.path, owner, transfer)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Copies one thing.
+    fn copied(
         &mut self,
         tree: SourceTree<'a>,
         found: &Found,
         include: Option<&dyn PathFilter>,
-        extract: bool,
+        top: Top,
     ) -> Result<(), RootfsError> {
-        if extract
-            && found.metadata.kind == FileKind::File
-            && let Some(archive) = open_archive(tree, found)?
-        {
-            let place = self.target.prepare_directory(&self.destination)?;
-            let owner = self.options.owner;
-            return archive::extract(
-                &mut self.target,
-                &place,
-                archive,
-                &found.path,
-                owner,
-                &mut self.transfer,
-            );
-        }
         let is_directory = found.metadata.is_directory();
         let place = self.target.prepare(&self.destination, &found.name, is_directory)?;
         let mut copy = TreeCopy::new(tree, self.options, include, &mut self.target, &mut self.transfer);
         if is_directory {
-            copy.directory(found, &place)?;
+            copy.directory(found, &place, top)?;
         } else {
             copy.file(found, &place)?;
         }

@@ -456,6 +456,23 @@ fn sources_of_all_kinds_are_copied_in_order() {
 }
 
 #[test]
+fn a_fetched_directory_is_the_destination_that_is_not_there() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let root = ImagePath::root();
+    let mode = ModeChange::parse("g-rx,u+s").unwrap();
+    let options = CopyOptions { mode: Some(&mode), ..CopyOptions::default() };
+    let fetched = lab.target();
+    fetched.copy(&lab.context(), "t6 /").unwrap();
+    std::fs::set_permissions(fetched.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (destination, expected) in [("/x", "d 4705 0:0 x"), ("/x/", "d 0755 0:0 x")] {
+        let target = lab.target();
+        let source = Source::Fetched { tree: fetched.as_stage(), path: &root, extract: false };
+        copy_all(&target.root(), &[source], destination.as_bytes(), &options).unwrap();
+        assert_eq!(target.listing(), [expected, "- 4604 0:0 x/l"], "{destination}");
+    }
+}
+
+#[test]
 fn directories_made_in_one_with_set_group_id_inherit_it() {
     let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
     let target = lab.target();

@@ -13,13 +13,14 @@ pub enum Source<'a> {
     /// What a path or wildcard means in a tree. It is as the user wrote it, with variables replaced; it is counted from
     /// the root of the tree, and cannot leave it.
     Path(SourceTree<'a>, &'a [u8]),
-    /// A file that `ADD` fetched. Its name is no wildcard, whatever is in it, and it has to be there.
+    /// A file that `ADD` fetched, or the directory of a repository. Its name is no wildcard, whatever is in it, and it has
+    /// to be there. A directory gives all its metadata to a destination that is not there and was written without a slash.
     Fetched {
         /// Where it lies.
         tree: SourceTree<'a>,
         /// Its path there, with no link on the way.
         path: &'a ImagePath,
-        /// Whether it is extracted if it is an archive: only with `--unpack=true`.
+        /// Whether a file is extracted if it is an archive: only with `--unpack=true`.
         extract: bool,
     },
     /// A here-document.

@@ -93,6 +93,12 @@ impl Target<'_> {
         Ok(self.allowed(place)?)
     }
 
+    /// Whether nothing is at a destination, and it was not written as a directory.
+    pub fn is_new(&self, destination: &Destination) -> Result<bool, RootfsError> {
+        let place = self.root.resolve(&destination.path)?;
+        Ok(!destination.directory && self.root.metadata(&place)?.is_none())
+    }
+
     fn allowed(&self, path: ImagePath) -> Result<ImagePath, CopyError> {
         if self.root.keep_out().covers(&path) { Err(CopyError::KeptOut { path }) } else { Ok(path) }
     }

@@ -47,6 +47,15 @@ struct Level {
     finish: Finish,
 }
 
+/// Where a directory is copied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Top {
+    /// A destination that was there, or was made as one.
+    Destination,
+    /// A directory that is a copy of its source itself.
+    New,
+}
+
 /// What of its source's metadata a copied directory gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finish {
@@ -87,7 +96,8 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
     }
 
     /// Copies what is in a directory into another, which exists.
-    pub fn directory(&mut self, found: &Found, place: &ImagePath) -> Result<(), CopyError> {
+    pub fn directory(&mut self, found: &Found, place: &ImagePath, top: Top) -> Result<(), CopyError> {
+        let finish = if top == Top::New { Finish::All } else { Finish::Time };
         let top = Level {
             from: self.source.open_directory(&found.path)?,
             from_path: found.path.clone(),
@@ -97,7 +107,7 @@ impl<'a, 'b> TreeCopy<'a, 'b> {
             to_path: place.clone(),
             name: Vec::new(),
             made: false,
-            finish: Finish::Time,
+            finish,
         };
         self.target.record.directory(place);
         self.levels.push(top);
