@@ -28,7 +28,7 @@ pub struct Command {
     pub hosts: Vec<u8>,
     /// What of the outside the command sees, in namespaces; in place it sees all that the container has mounted.
     pub volumes: Vec<Volume>,
-    /// What it sees while it runs, in the order in which it is put there.
+    /// What it sees while it runs; one may lie in another, whatever the order.
     pub mounts: Vec<StepMount>,
     /// Its network.
     pub network: StepNetwork,

@@ -14,7 +14,7 @@ use crate::run_error::RunError;
 use crate::sandbox::parent;
 use crate::sandbox::spec::{DEFAULT_CAPABILITIES, Enclosure, Execution, Report, Step};
 use crate::signals::Interrupt;
-use crate::step_mount::StepNetwork;
+use crate::step_mount::{self, StepMount, StepNetwork};
 
 /// How a command that was started ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +96,9 @@ pub fn run_step(
     interrupt: &Interrupt,
 ) -> Result<Ran, RunError> {
     interrupt.check()?;
-    let step = step(root, command, mode)?;
-    let mounts = if mode == Mode::InPlace { command.mounts.as_slice() } else { &[] };
+    let mounts = step_mount::in_order(&command.mounts);
+    let step = step(root, command, &mounts, mode)?;
+    let mounts = if mode == Mode::InPlace { mounts.as_slice() } else { &[] };
     // The program must not end before they are taken away.
     let _busy = interrupt.busy();
     let placed = placement::place(root, mounts, command.scratch.as_deref())?;
@@ -130,7 +131,7 @@ fn perform(step: &Step, output: Output, interrupt: &Interrupt) -> Result<Outcome
     }
 }
 
-fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
+fn step(root: &Root, command: &Command, mounts: &[StepMount], mode: Mode) -> Result<Step, RunError> {
     let user = passwd::lookup(root, &command.user)?;
     let mut env = command.env.clone();
     // As runc: an empty HOME is none.
@@ -149,7 +150,7 @@ fn step(root: &Root, command: &Command, mode: Mode) -> Result<Step, RunError> {
             resolv_conf: command.resolv_conf.clone(),
             hosts: command.hosts.clone(),
             volumes: command.volumes.clone(),
-            mounts: command.mounts.clone(),
+            mounts: mounts.to_vec(),
             network: command.network,
             scratch: command.scratch.as_deref().map(real_path).transpose()?,
         }),

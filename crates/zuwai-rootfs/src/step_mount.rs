@@ -3,6 +3,7 @@
 //! With namespaces these are mounts, in place files that are put there before the step and taken away after it. Either
 //! way nothing of them is in the root when [`run`](crate::run::run) returns, and what they covered is as it was.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -16,6 +17,17 @@ pub struct StepMount {
     pub target: PathBuf,
     /// What it is.
     pub kind: StepMountKind,
+}
+
+/// Mounts as BuildKit mounts them: in the order of their targets' names, so that what lies in another comes after it,
+/// whatever the order of the flags; of several at one target the last.
+#[must_use]
+pub(crate) fn in_order(mounts: &[StepMount]) -> Vec<StepMount> {
+    let mut by_target = BTreeMap::new();
+    for mount in mounts {
+        by_target.insert(mount.target.as_os_str(), mount);
+    }
+    by_target.into_values().cloned().collect()
 }
 
 /// Kinds of [`StepMount`]s.
@@ -86,4 +98,21 @@ pub enum StepNetwork {
     Host,
     /// None but a loopback device of its own.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_another_comes_after_it_and_the_last_one_counts() {
+        let mount = |(target, size): &(&str, u64)| StepMount {
+            target: target.into(),
+            kind: StepMountKind::Tmpfs { size: *size },
+        };
+        let given = [("/a/b/c", 1), ("/a", 2), ("/x", 3), ("/a/b", 4), ("/a-b", 5), ("/x", 6)];
+        let expected = [("/a", 2), ("/a-b", 5), ("/a/b", 4), ("/a/b/c", 1), ("/x", 6)];
+        let all = |mounts: &[(&str, u64)]| mounts.iter().map(mount).collect::<Vec<_>>();
+        assert_eq!(in_order(&all(&given)), all(&expected));
+    }
 }

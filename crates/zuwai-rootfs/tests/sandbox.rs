@@ -7,6 +7,8 @@
 
 #[path = "sandbox/containers.rs"]
 mod containers;
+#[path = "sandbox/everything.rs"]
+mod everything;
 #[path = "sandbox/harness.rs"]
 mod harness;
 #[path = "sandbox/inside.rs"]

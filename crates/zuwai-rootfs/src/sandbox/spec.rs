@@ -33,7 +33,7 @@ pub struct Enclosure {
     pub hosts: Vec<u8>,
     /// The user's volumes.
     pub volumes: Vec<Volume>,
-    /// What this step alone sees, in the order in which it is mounted.
+    /// What this step alone sees, in the order in which it is mounted: what lies in another comes after that.
     pub mounts: Vec<StepMount>,
     /// Its network.
     pub network: StepNetwork,

@@ -5,14 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 
+use crate::everything;
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
 
-pub const TESTS: [Test; 6] = [
+pub const TESTS: [Test; 7] = [
     ("auto_takes_what_each_container_allows", auto_takes_what_each_container_allows),
     ("commands_run_in_place", commands_run_in_place),
     ("processes_end_with_the_step_in_place", processes_end_with_the_step_in_place),
     ("processes_of_others_end_without_cap_kill", processes_of_others_end_without_cap_kill),
     ("namespaces_run_in_a_container", namespaces_run_in_a_container),
+    ("every_kind_of_mount_is_made_in_containers", every_kind_of_mount_is_made_in_containers),
     ("the_builders_environment_stays_its_own", the_builders_environment_stays_its_own),
 ];
 
@@ -97,6 +99,8 @@ impl Container {
 }
 
 fn copy_busybox(inner: &Path) {
+    // Also for a user that is not root.
+    fs::set_permissions(inner, fs::Permissions::from_mode(0o777)).unwrap();
     fs::create_dir(inner.join("bin")).unwrap();
     fs::copy(BUSYBOX, inner.join("bin/busybox")).unwrap();
     std::os::unix::fs::symlink("busybox", inner.join("bin/sh")).unwrap();
@@ -187,6 +191,30 @@ fn namespaces_run_in_a_container() -> Verdict {
         let text = container.says(&["namespaces", "/inner", "7:8", script]);
         assert!(text.starts_with(&format!("7\n{name}")) && text.ends_with("\nExited(4)\n"), "{text}");
     }
+    Ok(())
+}
+
+/// Lets everything be done but what makes whole trees of mounts read-only at once.
+const NO_MOUNT_SETATTR: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+    {"names": ["mount_setattr"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}"#;
+
+fn every_kind_of_mount_is_made_in_containers() -> Verdict {
+    needed()?;
+    let profile = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&profile, NO_MOUNT_SETATTR).unwrap();
+    let no_mount_setattr = Container::capable(DOCKERS_CAPABILITIES, profile.path().to_str().unwrap());
+    for (name, container) in [
+        ("kubernetes", Container::kubernetes_default()),
+        ("podman", Container::new(&[])),
+        ("no mount_setattr", no_mount_setattr),
+    ] {
+        for work in ["/state/work", "/tmp/work"] {
+            let text = container.says(&["everything", "/inner", work]);
+            assert_eq!(text, everything::EXPECTED, "{name} {work}");
+        }
+    }
+    let text = Container::new(&["--user=1000:1000"]).says(&["everything", "/inner", "/state/work"]);
+    assert_eq!(text, format!("inside: single true usual false\n{}", everything::EXPECTED));
     Ok(())
 }
 

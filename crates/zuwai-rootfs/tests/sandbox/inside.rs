@@ -13,10 +13,11 @@ use zuwai_rootfs::userns::{self, Entry};
 use zuwai_rootfs::volumes::Volume;
 use zuwai_rootfs::{KeepOut, Root, container};
 
+use crate::everything;
 use crate::harness::shell;
 
 /// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`, `inside volume
-/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`.
+/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`, `inside everything ROOT WORK`.
 pub fn main_if_inside() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -50,6 +51,7 @@ pub fn main_if_inside() {
             let volume = Volume { path: volume.into(), hidden: Vec::new() };
             command(Path::new(root), "", script, Mode::Namespaces, Some(volume));
         }
+        ["everything", root, work] => print!("{}", everything::happens(Path::new(root), Path::new(work))),
         other => panic!("inside does not know {other:?}"),
     }
     std::process::exit(0);

@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::process::{Command as Program, Stdio};
 
+use crate::everything;
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
 
-pub const TESTS: [Test; 3] = [
+pub const TESTS: [Test; 4] = [
     ("ordinary_user_is_root_inside", ordinary_user_is_root_inside),
     ("ordinary_user_gets_namespaces", gets_namespaces),
+    ("ordinary_user_gets_every_kind_of_mount", gets_every_kind_of_mount),
     ("granted_ids_are_mapped", granted_ids_are_mapped),
 ];
 
@@ -59,6 +61,17 @@ fn gets_namespaces() -> Verdict {
     chown(state.path(), Some(UID), Some(UID)).unwrap();
     let text = says(&["choose", state.path().to_str().unwrap()]);
     assert!(text.contains("\nnamespaces: ") && text.contains("only one user id"), "{text}");
+    Ok(())
+}
+
+fn gets_every_kind_of_mount() -> Verdict {
+    needed()?;
+    let (root, work) = (busybox_root(), tempfile::tempdir().unwrap());
+    for entry in [walk(root.path()), walk(work.path())].concat() {
+        std::os::unix::fs::lchown(&entry, Some(UID), Some(UID)).unwrap();
+    }
+    let text = says(&["everything", root.path().to_str().unwrap(), work.path().to_str().unwrap()]);
+    assert_eq!(text, format!("inside: single true usual false\n{}", everything::EXPECTED));
     Ok(())
 }
 

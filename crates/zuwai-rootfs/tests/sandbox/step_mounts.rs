@@ -13,14 +13,16 @@ use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::run::Outcome;
 use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
 
+use crate::everything;
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, captured, is_root, need, shell};
 
-pub const TESTS: [Test; 17] = [
+pub const TESTS: [Test; 18] = [
     ("bound_directories_are_seen_and_read_only", bound_directories_are_seen_and_read_only),
     ("bound_files_are_seen_and_read_only", bound_files_are_seen_and_read_only),
     ("what_is_mounted_below_a_source_is_read_only_too", what_is_mounted_below_a_source_is_read_only_too),
     ("writes_to_a_bound_source_are_thrown_away", writes_to_a_bound_source_are_thrown_away),
     ("a_source_with_mounts_below_it_is_copied", a_source_with_mounts_below_it_is_copied),
+    ("every_kind_of_mount_is_made_at_once", every_kind_of_mount_is_made_at_once),
     ("caches_keep_what_is_written", caches_keep_what_is_written),
     ("tmpfs_is_empty_and_bounded", tmpfs_is_empty_and_bounded),
     ("tmpfs_has_the_mode_of_what_it_covers", tmpfs_has_the_mode_of_what_it_covers),
@@ -193,6 +195,21 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    /// A directory as the root of most containers is.
+    fn overlay(parts: &Path, target: &Path) -> Self {
+        for name in ["lower", "upper", "work"] {
+            fs::create_dir(parts.join(name)).unwrap();
+        }
+        let at = parts.display();
+        let options = format!("lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work");
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str()).unwrap();
+        Self(target.to_owned())
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
@@ -207,17 +224,25 @@ fn writes_to_a_bound_source_are_thrown_away() -> Verdict {
         cat /b/file /b/newer /f; ls /b; stat -c '%a %u:%g' /b/file /f";
     let expected = "751 1000:1000 1000000000\ngiven\ngiven\nmore\nown\ngiven\nf\nfile\nhard\nlink\nnewer\n\
         640 1000:10\n640 1000:10\n";
-    // A name with all that overlays and wildcards give a meaning.
-    for (name, scratch) in [("dir", true), ("dir", false), ("a:b,c\\d*[e", true)] {
+    // A name with all that overlays and wildcards give a meaning; a place for changes that may not be able to hold them.
+    for (name, scratch) in [
+        ("dir", Scratch::Disk),
+        ("dir", Scratch::None),
+        ("dir", Scratch::Overlay),
+        ("a:b,c\\d*[e", Scratch::Disk),
+    ] {
         let (root, (_keep, tree)) = (used_root(), source());
         if name != "dir" {
             fs::rename(tree.join("dir"), tree.join(name)).unwrap();
         }
-        let scratch = scratch.then(|| tempfile::tempdir().unwrap());
+        let place = tempfile::tempdir().unwrap();
+        let room = place.path().join("scratch");
+        fs::create_dir(&room).unwrap();
+        let _mounted = (scratch == Scratch::Overlay).then(|| Mounted::overlay(place.path(), &room));
         let (before, root_before) = (listing(&tree), listing(root.path()));
         let command = Command {
             mounts: vec![bind("/b", tree.join(name), false), bind("/f", tree.join(name).join("file"), false)],
-            scratch: scratch.as_ref().map(|it| it.path().to_owned()),
+            scratch: (scratch != Scratch::None).then(|| room.clone()),
             ..shell(script)
         };
         for _ in 0..2 {
@@ -227,18 +252,23 @@ fn writes_to_a_bound_source_are_thrown_away() -> Verdict {
                 (Outcome::Exited(0), expected),
                 "{name} {scratch:?}"
             );
-            assert_unchanged(&tree, &before, "");
-            assert_unchanged(root.path(), &root_before, "");
-            if let Some(scratch) = &scratch {
-                let names = fs::read_dir(scratch).unwrap().count();
-                assert!(names > 0, "scratch was not used");
-                for entry in fs::read_dir(scratch).unwrap() {
-                    fs::remove_dir_all(entry.unwrap().path()).unwrap();
-                }
+            assert_unchanged(&tree, &before, name);
+            assert_unchanged(root.path(), &root_before, name);
+            let left: Vec<_> = fs::read_dir(&room).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(scratch != Scratch::Disk || left.len() == 2, "scratch was not used");
+            for path in left {
+                fs::remove_dir_all(path).unwrap();
             }
         }
     }
     Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scratch {
+    None,
+    Disk,
+    Overlay,
 }
 
 fn a_source_with_mounts_below_it_is_copied() -> Verdict {
@@ -262,6 +292,13 @@ fn a_source_with_mounts_below_it_is_copied() -> Verdict {
         assert_eq!(text, "751 1000:1000 1000000000\ninner\ngiven\ny\n640 1000:10\nfile\n");
         assert_unchanged(&tree, &before, "");
     }
+    Ok(())
+}
+
+fn every_kind_of_mount_is_made_at_once() -> Verdict {
+    needed()?;
+    let (root, work) = (busybox_root(), tempfile::tempdir().unwrap());
+    assert_eq!(everything::happens(root.path(), work.path()), everything::EXPECTED);
     Ok(())
 }
 
@@ -424,6 +461,8 @@ fn mounts_lie_in_mounts() -> Verdict {
         bind("/c/tree/ro", tree.join("dir"), true),
     ];
     let tree_before = listing(&tree);
+    // The flags may come in any order.
+    let mounts: Vec<StepMount> = mounts.into_iter().rev().collect();
     let script =
         "cat /c/t/u/secret /c/tree/dir/sub/new /c/tree/ro/file; echo x > /c/tree/dir/y; ls /c /c/tree";
     assert_eq!(said(root.path(), &mounts, script), "s\ngiven\ngiven\n/c:\nt\ntree\n\n/c/tree:\ndir\nro\n");
