@@ -241,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn what_must_be_done_before_the_end_is_waited_for() {
+        let interrupt = Interrupt::new();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let busy = interrupt.busy();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                interrupt.wait_for_commands();
+                done.load(std::sync::atomic::Ordering::SeqCst)
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+            drop(busy);
+            assert!(waiting.join().unwrap());
+        });
+    }
+
+    #[test]
     fn a_command_that_ended_is_told_nothing() {
         let interrupt = Interrupt::new();
         let (running, told) = UnixStream::pair().unwrap();
