@@ -238,6 +238,15 @@ pub enum OciError {
         /// What is wrong.
         problem: String,
     },
+    /// A host has no address.
+    #[error("cannot find the host {host}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The registry wants to know who we are.
     #[error("cannot {request}: not authorised ({answer})")]
     Unauthorized {
@@ -480,6 +489,7 @@ impl OciError {
             Self::NoPlatform { .. } => {
                 "choose an image that has the platform, or build for one that this image has".to_owned()
             }
+            Self::Layout { source, .. } => source.hint().to_owned(),
             Self::DockerConfig { .. } => "mend the file, or log in to the registry again".to_owned(),
             Self::Refused { answer: Answer { status: 405, .. }, .. } => {
                 "the registry does not allow this; it may be read-only, or a mirror".to_owned()
@@ -489,7 +499,6 @@ impl OciError {
             }
             Self::Refused { answer: Answer { status: 413, .. }, .. } => {
                 "a proxy before the registry refuses bodies of this size; raise its limit".to_owned()
-            Self::Layout { source, .. } => source.hint().to_owned(),
             }
             Self::Refused { answer: Answer { status: 500.., .. }, .. } => {
                 "the registry failed; try again".to_owned()

@@ -201,7 +201,7 @@ fn modified(response: &Response) -> SystemTime {
 }
 
 /// Where a redirect leads.
-fn next(url: &Url, response: &Response) -> Result<Url, String> {
+pub(crate) fn next(url: &Url, response: &Response) -> Result<Url, String> {
     let header = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let header = header.ok_or("the server redirects to nowhere")?;
     let next = url.join(header).map_err(|error| format!("redirected to what is no address: {error}"))?;
@@ -211,14 +211,15 @@ fn next(url: &Url, response: &Response) -> Result<Url, String> {
     }
 }
 
-fn user_information(url: &Url) -> Option<Authorization> {
+/// Who an address says that we are.
+pub(crate) fn user_information(url: &Url) -> Option<Authorization> {
     let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
     let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
     if user.is_empty() && password.is_empty() { None } else { Authorization::basic(&user, &password) }
 }
 
 /// The address without a user's name and password, which go into a header.
-fn without_user(url: &Url) -> Url {
+pub(crate) fn without_user(url: &Url) -> Url {
     let mut url = url.clone();
     // Fails for addresses without a host alone, which have no user either.
     let _ = url.set_username("");

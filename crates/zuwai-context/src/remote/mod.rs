@@ -1,14 +1,15 @@
-//! Sources that are elsewhere: files on web servers.
+//! Sources that are elsewhere: files on web servers, and git repositories.
 //!
 //! What comes is hostile: sizes are bound by the disk and never held in memory, names never lead out of the directory
 //! that the caller gives, and no message holds a password, a token or a query.
 //!
 //! In reading order: [`fetcher`] says how servers are reached; [`http`] fetches files, [`checksum`] says what they must
-//! be; [`error`] is what goes wrong.
+//! be; [`git`] checks out repositories; [`error`] is what goes wrong.
 
 pub mod checksum;
 pub mod error;
 pub mod fetcher;
+pub mod git;
 pub mod http;
 mod http_body;
 mod http_date;
@@ -17,6 +18,7 @@ mod location;
 pub use checksum::Checksum;
 pub use error::RemoteError;
 pub use fetcher::{Authorization, Fetcher};
+pub use git::{GitCheckout, GitOptions, GitSource, GitSourceError, SshOptions};
 pub use http::{FetchedFile, HttpOptions, HttpSource};
 
 /// A source that is elsewhere.
@@ -25,6 +27,8 @@ pub use http::{FetchedFile, HttpOptions, HttpSource};
 pub enum RemoteSource {
     /// A file on a web server.
     Http(HttpSource),
+    /// A git repository.
+    Git(GitSource),
 }
 
 impl RemoteSource {
@@ -33,6 +37,10 @@ impl RemoteSource {
     /// # Errors
     /// When the source is remote, but its address is not one.
     pub fn parse(text: &str) -> Option<Result<Self, RemoteError>> {
+        if let Some(git) = GitSource::parse(text) {
+            let invalid = |source| RemoteError::GitAddress { location: location::shown(text), source };
+            return Some(git.map(Self::Git).map_err(invalid));
+        }
         if !text.starts_with("http://") && !text.starts_with("https://") {
             return None;
         }

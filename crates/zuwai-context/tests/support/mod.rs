@@ -1,4 +1,9 @@
-//! A web server for tests, and a fetcher to try it with.
+//! Servers for tests, and a fetcher to try them with.
+
+// Each test uses some of it.
+#![allow(dead_code)]
+
+pub mod git_server;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

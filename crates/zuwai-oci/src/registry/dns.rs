@@ -1,7 +1,7 @@
 //! Names to addresses. `resolv.conf` and `hosts` are read once, when the client is made: later those files may be the
 //! image's. getaddrinfo is not used, because in a static binary it loads libraries from the root it stands in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
@@ -25,6 +25,18 @@ impl Resolver {
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         let resolver = builder.build().map_err(|error| OciError::Options(error.to_string()))?;
         Ok(Self(resolver))
+    }
+}
+
+impl Resolver {
+    /// The addresses of a host, which may be written as an address itself.
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, OciError> {
+        if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+            return Ok(vec![address]);
+        }
+        let found = self.0.lookup_ip(host).await;
+        let found = found.map_err(|source| OciError::Resolve { host: host.to_owned(), source: Box::new(source) })?;
+        Ok(found.iter().collect())
     }
 }
 

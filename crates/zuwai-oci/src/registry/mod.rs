@@ -88,6 +88,12 @@ impl Registry {
         self.transport().web_client().clone()
     }
 
+    /// The addresses of a host, for connections that are not HTTP: by the name servers and the hosts file that were
+    /// read when the client was made.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<std::net::IpAddr>, OciError> {
+        self.transport().resolver().addresses(host).await
+    }
+
     /// Fetches a blob into the store and waits until it is there and verified.
     pub async fn fetch_blob(
         &self,

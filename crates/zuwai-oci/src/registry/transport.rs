@@ -94,6 +94,7 @@ struct Host {
 /// Connections and what is known about registries.
 pub(crate) struct Transport {
     options: Arc<RegistryOptions>,
+    resolver: Arc<Resolver>,
     verifying: Client,
     trusting: Client,
     hosts: Mutex<BTreeMap<(String, Direction), Arc<Host>>>,
@@ -116,11 +117,16 @@ impl Transport {
             builder.build().map_err(|error| OciError::Options(error.to_string()))
         };
         let (verifying, trusting) = (client(true)?, client(false)?);
-        Ok(Self { options, verifying, trusting, hosts: Mutex::default() })
+        Ok(Self { options, resolver, verifying, trusting, hosts: Mutex::default() })
     }
 
     pub(crate) fn options(&self) -> &RegistryOptions {
         &self.options
+    }
+
+    /// Finds hosts.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// The client for what is no registry.
