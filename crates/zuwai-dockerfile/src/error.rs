@@ -37,7 +37,10 @@ pub enum ExpandError {
     /// Substitutions inside substitutions beyond the limit.
     #[error("substitution nested more than {0} deep")]
     TooDeep(usize),
-    /// A result or a pattern match beyond the limit.
+    /// A result beyond the limit.
     #[error("expansion grows beyond {0} bytes")]
     TooLarge(usize),
+    /// Patterns and values that are too long to be matched in sensible time.
+    #[error("patterns of the expansion take more than {0} steps to match")]
+    TooManySteps(usize),
 }

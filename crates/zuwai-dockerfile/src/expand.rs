@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::ExpandError;
-use crate::limits::{EXPANSION_BYTES, SUBSTITUTION_DEPTH};
+use crate::limits::{EXPANSION_BYTES, PATTERN_STEPS, SUBSTITUTION_DEPTH};
 use crate::pattern::{Pattern, Preference};
 
 /// Where values of variables come from.
@@ -175,6 +175,8 @@ struct Lexer<'a> {
     mode: Mode,
     lookup: &'a dyn Lookup,
     depth: usize,
+    /// Steps that patterns have taken.
+    steps: usize,
     used: BTreeSet<String>,
     unset: BTreeSet<String>,
 }
@@ -188,6 +190,7 @@ impl<'a> Lexer<'a> {
             mode,
             lookup,
             depth: 0,
+            steps: 0,
             used: BTreeSet::new(),
             unset: BTreeSet::new(),
         }
@@ -413,8 +416,8 @@ impl<'a> Lexer<'a> {
             Some(pattern) => (pattern, Preference::Longest),
             None => (word.as_str(), Preference::Shortest),
         };
-        let pattern = Pattern::new(pattern)?;
         let value = value.unwrap_or_default();
+        let pattern = self.pattern(pattern, &value)?;
         let result = match operator {
             '#' => pattern.trim_prefix(&value, preference),
             _ => pattern.trim_suffix(&value, preference),
@@ -436,7 +439,14 @@ impl<'a> Lexer<'a> {
             return Ok(Cow::Owned(format!("${{{name}{slashes}{pattern}/{replacement}}}")));
         }
         let value = value.unwrap_or_default();
-        Pattern::new(&pattern)?.replace(&value, &replacement, all).map(Cow::Owned)
+        self.pattern(&pattern, &value)?.replace(&value, &replacement, all).map(Cow::Owned)
+    }
+
+    /// A pattern to match with a value, as long as the steps suffice.
+    fn pattern(&mut self, pattern: &str, value: &str) -> Result<Pattern, ExpandError> {
+        let pattern = Pattern::new(pattern)?;
+        self.steps = self.steps.saturating_add(pattern.steps(value));
+        if self.steps > PATTERN_STEPS { Err(ExpandError::TooManySteps(PATTERN_STEPS)) } else { Ok(pattern) }
     }
 
     /// A variable's name: letters, digits and underscores; or digits only; or one special parameter.

@@ -15,8 +15,9 @@ pub const SUBSTITUTION_DEPTH: usize = 64;
 /// The largest result of one expansion in bytes.
 pub const EXPANSION_BYTES: usize = 16 << 20;
 
-/// The most steps one pattern of `${v%pattern}` may take: its length times the value's.
-pub const PATTERN_STEPS: usize = 64 << 20;
+/// The most steps that all patterns (`${v%pattern}`) of one expansion may take together: the length of each times its
+/// value's.
+pub const PATTERN_STEPS: usize = 16 << 20;
 
 /// How deep arrays and objects may go in the JSON form before it is no JSON any more.
 pub const JSON_DEPTH: usize = 128;

@@ -56,6 +56,11 @@ impl Pattern {
         Ok(Pattern { tokens })
     }
 
+    /// How many steps it takes to match the pattern everywhere in a value.
+    pub fn steps(&self, value: &str) -> usize {
+        (self.tokens.len() + 1).saturating_mul(value.chars().count() + 1)
+    }
+
     /// The value without what the pattern matches at its start.
     pub fn trim_prefix(&self, value: &str, preference: Preference) -> Result<String, ExpandError> {
         let chars: Vec<char> = value.chars().collect();
@@ -160,7 +165,7 @@ fn match_ends(
 ) -> Result<Vec<Option<usize>>, ExpandError> {
     let steps = (tokens.len() + 1).saturating_mul(chars.len() + 1);
     if steps > PATTERN_STEPS {
-        return Err(ExpandError::TooLarge(PATTERN_STEPS));
+        return Err(ExpandError::TooManySteps(PATTERN_STEPS));
     }
     let better = |first: Option<usize>, second: Option<usize>| match (first, second) {
         (Some(first), Some(second)) => Some(match preference {

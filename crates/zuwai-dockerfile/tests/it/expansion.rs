@@ -242,5 +242,8 @@ fn hostile_words_meet_limits() {
     assert!(matches!(expander.word(&"$a".repeat(1000), &values), Err(ExpandError::TooLarge(_))));
     assert!(matches!(expander.word("${a//x/$a}", &values), Err(ExpandError::TooLarge(_))));
     let pattern = format!("${{a#{}}}", "*y".repeat(30_000));
-    assert!(matches!(expander.word(&pattern, &values), Err(ExpandError::TooLarge(_))));
+    assert!(matches!(expander.word(&pattern, &values), Err(ExpandError::TooManySteps(_))));
+    // Found by fuzzing: each pattern within the limit, all of them together far beyond.
+    let many = "${a%****}".repeat(1000);
+    assert!(matches!(expander.word(&many, &values), Err(ExpandError::TooManySteps(_))));
 }
