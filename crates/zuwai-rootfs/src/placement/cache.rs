@@ -39,7 +39,9 @@ impl Lent {
         let name = path.file_name().unwrap_or_default().as_bytes().to_vec();
         let home = Root::from_directory(parent, path.to_owned(), KeepOut::default());
         // What a killed build has left of its copy.
-        remove_name(&home, &new_name(&name))?;
+        let new = new_name(&name);
+        remove_name(&home, &new)?;
+        remove_name(&home, &old_name(&new))?;
         Ok(Self { home: (home, name), path: path.to_owned(), directory, metadata, placed: None })
     }
 
@@ -50,9 +52,11 @@ impl Lent {
 
     /// Moves it to a name in a directory; false if that is on another file system.
     pub fn move_to(&mut self, to: BorrowedFd<'_>, name: &[u8]) -> Result<bool, RootfsError> {
+        // Once it has been moved nothing may go wrong.
+        let placed = self.directory.try_clone().map_err(self.failed("open"))?;
         match rustix::fs::renameat(&self.home.0, self.home.1.as_slice(), to, name) {
             Ok(()) => {
-                self.placed = Some(self.directory.try_clone().map_err(self.failed("open"))?);
+                self.placed = Some(placed);
                 Ok(true)
             }
             Err(Errno::XDEV | Errno::BUSY) => Ok(false),
@@ -133,7 +137,7 @@ impl Lent {
             Err(Errno::NOENT) => rustix::fs::renameat(home, new.as_slice(), home, name.as_slice()),
             // For a moment there is none.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                let old = [new.as_slice(), b"-old"].concat();
+                let old = old_name(&new);
                 rustix::fs::renameat(home, name.as_slice(), home, old.as_slice())?;
                 rustix::fs::renameat(home, new.as_slice(), home, name.as_slice())?;
                 rustix::fs::renameat(home, old.as_slice(), home, new.as_slice())
@@ -175,4 +179,9 @@ impl Lent {
 
 fn new_name(name: &[u8]) -> Vec<u8> {
     [b".", name, b".zuwai-new"].concat()
+}
+
+/// Where the old one is for a moment, where a file system exchanges nothing.
+fn old_name(new: &[u8]) -> Vec<u8> {
+    [new, b"-old"].concat()
 }
