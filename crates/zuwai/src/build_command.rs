@@ -14,6 +14,7 @@ use zuwai_build::{BuildError, BuildResult, CommandOutput, Surroundings};
 use zuwai_oci::reference::Reference;
 
 use crate::building::{self, Role};
+use crate::check_command::{self, Call};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor::refuse;
@@ -56,6 +57,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
             given: parsed.positional.clone(),
         }));
     };
+    // What a check has no use for is taken without a word, as docker takes it.
+    if let Some(call) = Call::of(&parsed).map_err(usage)? {
+        return check_command::instead_of_build(call, &parsed, context, environment);
+    }
     refuse(&parsed).map_err(usage)?;
     start_logging(&parsed);
     let start = Instant::now();

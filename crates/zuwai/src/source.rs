@@ -67,6 +67,28 @@ pub enum LookFirst {
     WorkingDirectory,
 }
 
+/// What docker's `CONTEXT` and `-f` mean; `-` is a Dockerfile on standard input for either.
+///
+/// # Errors
+/// When the context or the Dockerfile is not there, or both are to come from standard input.
+pub fn context_and_dockerfile(
+    context: &str,
+    file: &str,
+) -> Result<(Option<PathBuf>, DockerfileSource), ProgramError> {
+    match (context, file) {
+        ("-", "") => return Ok((None, dockerfile_from(std::io::stdin().lock())?)),
+        ("-", _) => return Err(ProgramError::StandardInputTwice),
+        _ => {}
+    }
+    let directory = context_directory(context, "")?;
+    let dockerfile = match file {
+        "-" => dockerfile_from(std::io::stdin().lock())?,
+        "" => dockerfile("Dockerfile", Some(&directory), LookFirst::Context)?,
+        file => dockerfile(file, Some(&directory), LookFirst::WorkingDirectory)?,
+    };
+    Ok((Some(directory), dockerfile))
+}
+
 /// The Dockerfile that a flag means.
 ///
 /// # Errors

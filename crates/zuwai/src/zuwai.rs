@@ -2,6 +2,7 @@
 
 use crate::build_command;
 use crate::certificates;
+use crate::check_command;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -16,7 +17,7 @@ pub const COMMAND: Command = Command {
     subcommands: &[
         ("build", "Build an image from a Dockerfile"),
         ("ca-roots", "Print the certificate authorities that come with the program, as PEM"),
-        ("check", "Check a Dockerfile (not supported yet)"),
+        ("check", "Check a Dockerfile by BuildKit's build checks, without building it"),
         ("explain", "Say why steps were built again (not supported yet)"),
         ("help", "Print this help"),
         ("index", "Put images of several platforms together (not supported yet)"),
@@ -38,8 +39,12 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
     let first = if arguments.is_empty() { "help".to_owned() } else { arguments.remove(0) };
     match first.as_str() {
         "build" => return build_command::run(arguments, environment),
+        "check" => return check_command::run(arguments, environment),
         "help" if arguments.first().is_some_and(|word| word == "build") => {
             terminal::print(&build_command::COMMAND.help());
+        }
+        "help" if arguments.first().is_some_and(|word| word == "check") => {
+            terminal::print(&check_command::COMMAND.help());
         }
         "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
         "version" | "--version" => terminal::print(&terminal::version()),

@@ -26,6 +26,9 @@ pub const BUILD: &[Flag] = &[
     flag("push", Bool, "push the image; the same as -o type=registry"),
     flag("iidfile", Text, "file to write the image's ID to"),
     flag("metadata-file", Text, "file to write what is known of the result to, as JSON"),
+    // In place of a build.
+    flag("check", Bool, "check the Dockerfile without building it; the same as --call=check"),
+    flag("call", Text, "build, or check[,format=text|json][,ignorestatus=true]"),
     // How.
     flag("isolation", Word("string", &["auto", "namespaces", "in-place"]), "where RUN runs").default("auto"),
     flag("root-dir", Text, "directory for everything builds keep on disk (default $XDG_DATA_HOME/zuwai)"),
@@ -79,11 +82,9 @@ pub const BUILD: &[Flag] = &[
     flag("cache-from", List, "cache to read from").later(NEVER),
     flag("cache-to", List, "cache to write to").later(NEVER),
     flag("cache-ttl", Text, "age of cached layers").later(&[""]),
-    flag("call", Text, "what to do in place of a build").later(&["", "build"]),
     flag("cap-add", List, "capability of RUN").later(NEVER),
     flag("cap-drop", List, "capability RUN shall not have").later(NEVER),
     flag("cgroup-parent", Text, "parent cgroup of RUN").later(&[""]),
-    flag("check", Bool, "check the Dockerfile without a build").later(FALSE),
     flag("cpu-period", Int, "limit of the CPU's period").later(&["0"]),
     flag("cpu-quota", Int, "limit of the CPU's quota").later(&["0"]),
     flag("cpu-shares", Int, "weight of the CPU").later(&["0"]),

@@ -45,6 +45,12 @@ fn zuwai_build() {
 }
 
 #[test]
+fn zuwai_check() {
+    insta::assert_snapshot!(help("zuwai", &["check", "--help"]));
+    assert_eq!(help("zuwai", &["help", "check"]), help("zuwai", &["check", "-h"]));
+}
+
+#[test]
 fn versions() {
     let version = format!("zuwai {}\n", env!("CARGO_PKG_VERSION"));
     for (name, arguments) in
