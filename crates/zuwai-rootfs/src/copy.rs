@@ -44,6 +44,7 @@ mod tree;
 use std::os::fd::AsFd as _;
 
 use rustix::fs::{Mode, OFlags};
+use zuwai_layer::ImagePath;
 
 pub use self::error::CopyError;
 pub use self::input::{InlineFile, Source, SourceTree};
@@ -132,7 +133,8 @@ enum Work<'a> {
     Found(SourceTree<'a>, Vec<Found>, Option<Box<dyn PathFilter>>),
     /// What was fetched, and whether it is extracted if it is an archive.
     Fetched(SourceTree<'a>, Found, bool),
-    Inline(InlineFile<'a>),
+    /// A file's name and content.
+    Inline(ImagePath, &'a [u8]),
 }
 
 impl<'a> Work<'a> {
@@ -153,7 +155,7 @@ impl<'a> Work<'a> {
                 let name = path.name().unwrap_or_default().to_vec();
                 Self::Fetched(tree, Found { name, path: path.clone(), metadata }, extract)
             }
-            Source::Inline(file) => Self::Inline(file),
+            Source::Inline(file) => Self::Inline(file.file_name()?, file.content),
         })
     }
 }
@@ -184,7 +186,7 @@ impl<'a> Copying<'a> {
                 let top = if self.target.is_new(&self.destination)? { Top::New } else { Top::Destination };
                 self.copied(tree, &found, None, top)
             }
-            Work::Inline(file) => self.inline(file),
+            Work::Inline(name, content) => self.inline(&name, content),
         }
     }
 
@@ -221,8 +223,8 @@ impl<'a> Copying<'a> {
     }
 
     /// Writes a file whose content stands in the Dockerfile.
-    fn inline(&mut self, file: InlineFile<'_>) -> Result<(), RootfsError> {
-        let place = self.target.prepare(&self.destination, file.name, false)?;
+    fn inline(&mut self, name: &ImagePath, content: &[u8]) -> Result<(), RootfsError> {
+        let place = self.target.prepare(&self.destination, name.as_bytes(), false)?;
         let mode = self.options.mode.map_or(InlineFile::MODE, |change| change.apply(InlineFile::MODE, false));
         let parent = place.parent().unwrap_or_default();
         let directory = self.target.open(&parent)?;
@@ -231,7 +233,7 @@ impl<'a> Copying<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let written = rustix::fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(CopyError::write(&place))?;
-        transfer::write_all(written.as_fd(), file.content).map_err(CopyError::write(&place))?;
+        transfer::write_all(written.as_fd(), content).map_err(CopyError::write(&place))?;
         let owner = self.options.owner.unwrap_or((0, 0));
         transfer::set_owner_and_mode(&written, owner, mode).map_err(CopyError::write(&place))?;
         self.target.record.directory(&parent);

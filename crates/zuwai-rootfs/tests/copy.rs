@@ -435,6 +435,27 @@ fn inline_files_are_written_with_exact_modes() {
 }
 
 #[test]
+fn the_name_of_an_inline_file_is_one_name() {
+    let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
+    let write = |name: &str, target: &tree::Target| {
+        let file = InlineFile { name: name.as_bytes(), content: b"hi" };
+        copy_inline(&target.root(), &[file], b"/x/", &CopyOptions::default())
+            .map_err(|error| error.to_string())
+    };
+    for (name, made) in [("/abs", "abs"), ("./x", "x"), ("a*b", "a*b")] {
+        let target = lab.target();
+        write(name, &target).unwrap();
+        assert_eq!(target.listing(), ["d 0755 0:0 x".to_owned(), format!("- 0644 0:0 x/{made}")]);
+    }
+    for name in ["a/b", ".", "..", "../../x/y"] {
+        let target = lab.target();
+        let error = write(name, &target).unwrap_err();
+        assert!(error.contains("cannot be the name of a here-document"), "{name}: {error}");
+        assert_eq!(target.listing(), [""; 0]);
+    }
+}
+
+#[test]
 fn sources_of_all_kinds_are_copied_in_order() {
     let Some(lab) = Lab::new() else { return eprintln!("{SKIPPED}") };
     let fetched = lab.target();

@@ -21,6 +21,14 @@ pub enum CopyError {
         /// The source, counted from the root of the context.
         path: ImagePath,
     },
+    /// A here-document's name is no file name.
+    #[error(
+        "{name} cannot be the name of a here-document: name the file alone, and its directory in the destination"
+    )]
+    InlineName {
+        /// The name, cleaned.
+        name: ImagePath,
+    },
     /// A link stands on the way to a source of `--parents`.
     #[error(
         "\"{path}\": not found: --parents does not follow {link}, a symbolic link; name what it leads to"

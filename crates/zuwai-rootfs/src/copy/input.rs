@@ -4,6 +4,7 @@ use std::fmt;
 
 use zuwai_layer::ImagePath;
 
+use super::error::CopyError;
 use crate::path_filter::PathFilter;
 use crate::root::Root;
 
@@ -76,4 +77,10 @@ pub struct InlineFile<'a> {
 impl InlineFile<'_> {
     /// Its mode without `--chmod`.
     pub(crate) const MODE: u32 = 0o644;
+
+    /// Its name, cleaned. BuildKit makes the file in an empty directory first, so that it has to be one alone.
+    pub(crate) fn file_name(&self) -> Result<ImagePath, CopyError> {
+        let name = ImagePath::clamped(self.name)?;
+        if name.components().count() == 1 { Ok(name) } else { Err(CopyError::InlineName { name }) }
+    }
 }
