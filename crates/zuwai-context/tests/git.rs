@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use support::Network;
 use support::git_server::{GIT_SERVER, GitServer, TOKEN, Work, git};
-use zuwai_context::remote::{Authorization, GitCheckout, GitOptions, RemoteError, RemoteSource};
+use support::ssh_server::SshServer;
+use zuwai_context::remote::{Authorization, GitCheckout, GitOptions, RemoteError, RemoteSource, SshOptions};
 use zuwai_oci::Secret;
 use zuwai_testkit::need::{Need, needs};
 use zuwai_testkit::server::Server;
@@ -385,7 +386,7 @@ fn what_is_no_repository_is_told() {
     let web = support::WebServer::start(|_| ("200 OK\r\nContent-Length: 3".to_owned(), b"hi\n".to_vec()));
     let url = web.url("/page.git");
     let error = fetch(&url).error().to_string();
-    assert_eq!(error, format!("cannot fetch repository {url}: the server does not speak git's protocol"));
+    assert_eq!(error, format!("cannot fetch repository {url}: it does not answer as a git server does"));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for scheme in ["http", "git"] {
         let url = format!("{scheme}://127.0.0.1:{free}/a.git");
@@ -425,6 +426,39 @@ fn a_git_daemon_is_spoken_to() {
     assert_eq!(fetch(&url).listing(), ["file 644 \"yes\\n\""]);
     let error = fetch(&format!("{url}#missing")).error().to_string();
     assert_eq!(error, format!("repository {url} does not contain ref missing"));
+}
+
+#[test]
+fn ssh_is_used_with_an_agent() {
+    let programs = ["git", "ssh", "sshd", "ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
+    if !needs(&programs) || !needs(&[Need::Root]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = SshServer::start(folder.path());
+    git(folder.path(), &["init", "--quiet", "--initial-branch=main", "it's"]);
+    let repository = folder.path().join("it's");
+    fs::write(repository.join("file"), "yes\n").unwrap();
+    git(&repository, &["add", "file"]);
+    git(&repository, &["commit", "--quiet", "--message=all"]);
+    let url = format!("ssh://root@127.0.0.1:{}{}/it's", server.port, folder.path().display());
+    let with = |agent: bool, known_hosts: Option<&str>| {
+        let ssh = SshOptions {
+            agent: agent.then(|| server.agent.clone()),
+            known_hosts: known_hosts.map(|name| folder.path().join(name)),
+        };
+        fetch_with(&url, &GitOptions { ssh, ..GitOptions::default() })
+    };
+    assert_eq!(with(true, None).listing(), ["file 644 \"yes\\n\""]);
+    assert_eq!(with(true, Some("known_hosts")).listing(), ["file 644 \"yes\\n\""]);
+    for (fetched, complaint) in [
+        (with(false, None), "Permission denied"),
+        (with(true, Some("nobody")), "Host key verification failed"),
+    ] {
+        let error = fetched.error().to_string();
+        let start = format!("cannot fetch repository {}: ssh: ", url.replace("root@", ""));
+        assert!(error.starts_with(&start) && error.contains(complaint), "{error}");
+    }
 }
 
 #[test]

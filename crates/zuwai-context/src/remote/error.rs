@@ -104,6 +104,14 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
+    /// The program `ssh`, or git at its other end, failed.
+    #[error("cannot fetch repository {location}: ssh: {text}")]
+    Ssh {
+        /// The repository.
+        location: String,
+        /// What it said.
+        text: String,
+    },
     /// A git repository has no such branch, tag or commit.
     #[error("repository {location} does not contain ref {reference}")]
     NoReference {
@@ -203,6 +211,9 @@ impl RemoteError {
                 format!("check the address; if the repository is private, give the build a secret GIT_AUTH_TOKEN or GIT_AUTH_TOKEN.{host}")
             }
             Self::NoSsh { .. } => "install ssh where the build runs, or use an https address".to_owned(),
+            Self::Ssh { .. } => {
+                "check the address, and that an agent with a key for it is given to the build (--ssh)".to_owned()
+            }
             Self::NoReference { .. } | Self::Empty { .. } => {
                 "name a branch, a tag, or all digits of a commit after '#'".to_owned()
             }

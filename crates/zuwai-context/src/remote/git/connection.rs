@@ -1,8 +1,7 @@
 //! Connections to git servers, whatever the protocol below.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 
 use gix_transport::Protocol;
@@ -12,21 +11,30 @@ use gix_transport::client::git::{ConnectMode, blocking_io::Connection};
 
 use crate::remote::error::RemoteError;
 use crate::remote::fetcher::Fetcher;
+use crate::remote::git::Access;
 use crate::remote::git::remote::GitRemote;
+use crate::remote::git::ssh::{self, Said};
 use crate::remote::git::web::{Failure, Web};
-use crate::remote::git::{Access, SshOptions};
 use crate::remote::http::without_user;
 
 /// A connection, and where it notes what went wrong below git's protocol.
 pub(super) struct Wire<'a> {
     pub(super) transport: Box<dyn Transport + 'a>,
-    pub(super) failure: Failure,
+    failure: Failure,
+    /// What the program ssh says, if that is what it goes through.
+    said: Option<Said>,
 }
 
 impl Wire<'_> {
     /// What went wrong: what the connection noted, or else what git's protocol says.
     pub(super) fn error(&self, remote: &GitRemote, problem: &str, error: gix_error::Error) -> RemoteError {
-        self.failure.borrow_mut().take().unwrap_or_else(|| RemoteError::git(remote, problem, error))
+        if let Some(noted) = self.failure.borrow_mut().take() {
+            return noted;
+        }
+        match self.said.as_ref().and_then(Said::text) {
+            Some(text) => RemoteError::Ssh { location: remote.location(), text },
+            None => RemoteError::git(remote, problem, error),
+        }
     }
 }
 
@@ -37,6 +45,7 @@ pub(super) fn connect<'a>(
     access: &Access<'_>,
 ) -> Result<Wire<'a>, RemoteError> {
     let failure: Failure = Rc::default();
+    let mut said = None;
     let transport: Box<dyn Transport + 'a> = match remote {
         GitRemote::Web(url) => {
             let authorization = access.authorization(url);
@@ -53,15 +62,14 @@ pub(super) fn connect<'a>(
             Box::new(Connection::new(reader, stream, Protocol::V2, path.as_str(), host, mode, false))
         }
         GitRemote::Ssh { user, host, port, path } => {
-            let process = Ssh::start(remote, user.as_deref(), host, *port, path, access.ssh)?;
+            let ssh = ssh::start(remote, user.as_deref(), host, *port, path, access.ssh)?;
+            said = Some(ssh.said);
             let none: Option<(String, Option<u16>)> = None;
-            let Ssh { input, output, process } = process;
-            let output = SshOutput { output, _process: process };
             let mode = ConnectMode::Process;
-            Box::new(Connection::new(output, input, Protocol::V2, path.as_str(), none, mode, false))
+            Box::new(Connection::new(ssh.output, ssh.input, Protocol::V2, path.as_str(), none, mode, false))
         }
     };
-    Ok(Wire { transport, failure })
+    Ok(Wire { transport, failure, said })
 }
 
 fn failed(remote: &GitRemote, error: io::Error) -> RemoteError {
@@ -92,84 +100,4 @@ fn daemon(fetcher: Fetcher<'_>, remote: &GitRemote, host: &str, port: u16) -> Re
         Ok(stream)
     });
     prepared.map_err(|error| failed(remote, error))
-}
-
-/// A running `ssh`.
-struct Ssh {
-    input: ChildStdin,
-    output: ChildStdout,
-    process: Process,
-}
-
-impl Ssh {
-    /// Starts the machine's `ssh` with `git-upload-pack` at the other end. It reads no configuration and asks nothing;
-    /// of credentials it has what the agent has. Where no known hosts are given, it trusts the host that answers, as
-    /// BuildKit does, which asks the host for its key just before.
-    fn start(
-        remote: &GitRemote,
-        user: Option<&str>,
-        host: &str,
-        port: Option<u16>,
-        path: &str,
-        options: &SshOptions,
-    ) -> Result<Self, RemoteError> {
-        let mut command = Command::new("ssh");
-        command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL"]);
-        match &options.known_hosts {
-            Some(file) => {
-                let mut option = std::ffi::OsString::from("UserKnownHostsFile=");
-                option.push(file);
-                command.args(["-o", "StrictHostKeyChecking=yes", "-o"]).arg(option);
-            }
-            None => {
-                command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-                command.args(["-o", "LogLevel=ERROR"]);
-            }
-        }
-        match &options.agent {
-            Some(socket) => command.env("SSH_AUTH_SOCK", socket),
-            None => command.env_remove("SSH_AUTH_SOCK"),
-        };
-        if let Some(port) = port {
-            command.arg("-p").arg(port.to_string());
-        }
-        let target = user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
-        command.arg("--").arg(target).arg(format!("git-upload-pack {}", quoted(path)));
-        command.env("GIT_PROTOCOL", "version=2").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => RemoteError::NoSsh { location: remote.location(), source },
-            _ => RemoteError::git(remote, "cannot start ssh", source),
-        })?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let process = Process(child);
-        let (input, output) = pipes.ok_or_else(|| failed(remote, io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { input, output, process })
-    }
-}
-
-/// A process that does not outlive its connection.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-struct SshOutput {
-    output: ChildStdout,
-    _process: Process,
-}
-
-impl Read for SshOutput {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.output.read(buffer)
-    }
-}
-
-/// A word for the shell at the other end.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

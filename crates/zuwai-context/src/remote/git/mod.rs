@@ -4,7 +4,8 @@
 //! and name servers are those of everything else. Nothing of the machine's git configuration is read, no hook and no
 //! filter program is run, and no program is needed but `ssh`, for addresses that say so.
 //!
-//! In reading order: [`source`] and [`remote`] say what is wanted and where it is; [`connection`] and [`web`] reach it;
+//! In reading order: [`source`] and [`remote`] say what is wanted and where it is; [`connection`] reaches it
+//! ([`web`], [`ssh`]);
 //! [`reference`] finds the commit and [`pack`] fetches it; [`checkout`] writes its files (`tree_size`, `ident`),
 //! [`submodules`] those of its submodules, and [`directory`] the `.git` directory that may be kept.
 
@@ -16,6 +17,7 @@ mod pack;
 mod reference;
 pub(crate) mod remote;
 pub(crate) mod source;
+mod ssh;
 mod submodules;
 mod tree_size;
 mod web;

@@ -32,7 +32,7 @@ pub(super) fn greet(wire: &mut Wire<'_>, remote: &GitRemote) -> Result<Handshake
     let greeted =
         gix_protocol::handshake(&mut wire.transport, Service::UploadPack, nobody, Vec::new(), &mut Discard);
     let handshake =
-        greeted.map_err(|error| wire.error(remote, "the server does not speak git's protocol", error))?;
+        greeted.map_err(|error| wire.error(remote, "it does not answer as a git server does", error))?;
     let format = handshake
         .capabilities
         .capability("object-format")
