@@ -1,5 +1,6 @@
 # make        builds Zuwai and, with it, its own executor image: out/oci/ (an OCI layout) and out/executor.tar
 # make test   runs all tests; as root on Debian or Ubuntu it first installs what they need
+# make fuzz   fuzzes every target for ten minutes (needs cargo-fuzz; see docs/fuzzing.md)
 # make bench  times whole builds against buildah (needs root; see benches/README.md)
 
 CARGO ?= cargo
@@ -7,7 +8,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 ZUWAI := target/$(TARGET)/release/zuwai
 STAGE := out/context
 
-.PHONY: all build image test lint bench clean
+.PHONY: all build image test lint fuzz bench clean
 
 all: image
 
@@ -33,6 +34,15 @@ test:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+FUZZ_SECONDS := 600
+FUZZ_TARGETS := parse expand mount dockerignore
+
+fuzz:
+	@for target in $(FUZZ_TARGETS); do \
+		(cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -dict=dictionaries/$$target.dict \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1) || exit 1; \
+	done
 
 bench: image
 	benches/run
