@@ -4,6 +4,7 @@
 //! through BuildKit's own exporter as OCI layouts, with no attestations.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -67,12 +68,12 @@ impl Oracle {
     }
 
     fn start() -> Self {
-        let root = kept("oracle-root-2", |root| {
+        let root = kept("oracle-root-3", |root| {
             must_run(
                 program("mmdebstrap")
                     .args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\""])
                     .args([
-                        "--include=docker.io,docker-cli,docker-buildx,ca-certificates,iptables,xz-utils",
+                        "--include=docker.io,docker-cli,docker-buildx,ca-certificates,iptables,xz-utils,git",
                         "testing",
                     ])
                     .arg(root),
@@ -125,12 +126,25 @@ impl Oracle {
         flags: &[String],
         output: &Path,
     ) -> Result<Image, String> {
-        let finished =
-            self.buildx(context, file, flags, &format!("type=oci,tar=false,dest={}", self.inside(output)));
+        let mut command = self.buildx();
+        command.args(["--network=host", "--provenance=false", "--output"]);
+        command.arg(format!("type=oci,tar=false,dest={}", self.inside(output)));
+        command.arg("--file").arg(self.inside(file)).args(flags).arg(self.inside(context));
+        let finished = run(&mut command);
         if finished.code == 0 { Ok(Image::layout(output)) } else { Err(finished.all()) }
     }
 
-    fn buildx(&self, context: &Path, file: &Path, flags: &[String], output: &str) -> Finished {
+    /// Checks the Dockerfile in the context `context`, which is in [`Oracle::folder`]; standard output is the document of
+    /// `docker buildx build --call=check,format=json`.
+    #[must_use]
+    pub fn check(&self, context: &Path, flags: &[String]) -> Finished {
+        let mut command = self.buildx();
+        command.arg("--call=check,format=json").args(flags).arg(self.inside(context));
+        run(&mut command)
+    }
+
+    /// `docker buildx build`, without any flags.
+    fn buildx(&self) -> Command {
         let mut command = program("nsenter");
         command.args(["--mount", "--root", "--pid", "--target", &self.daemon.to_string()]);
         command.args([
@@ -140,19 +154,8 @@ impl Oracle {
             "HOME=/tmp",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
         ]);
-        command.args([
-            "docker",
-            "buildx",
-            "build",
-            "--progress=plain",
-            "--network=host",
-            "--provenance=false",
-        ]);
+        command.args(["docker", "buildx", "build", "--progress=plain"]);
         command
-            .args(["--output", output, "--file", &self.inside(file)])
-            .args(flags)
-            .arg(self.inside(context));
-        run(&mut command)
     }
 
     fn inside(&self, path: &Path) -> String {
