@@ -1,5 +1,6 @@
 //! A `.git` directory that is kept, as BuildKit leaves it: without history, its HEAD at the commit, with the address
-//! but not the credentials that it came with. The sample hooks of a git installation are not in it.
+//! but not the credentials that it came with. What comes from git's installation (sample hooks, comments) and its empty
+//! logs are not in it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -108,7 +108,8 @@ impl Fetcher<'_> {
     /// (line ends, `ident`), but no filter program is run: files in git-lfs stay pointers.
     ///
     /// # Errors
-    /// When the address cannot be reached, refuses, or has no such reference, commit or subdirectory.
+    /// When the address cannot be reached, refuses, or has no such reference, commit or subdirectory. What the directory
+    /// then holds is of no use.
     pub fn fetch_git(
         &self,
         source: &GitSource,
