@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use zuwai_context::ContextError;
+use zuwai_context::remote::RemoteError;
 use zuwai_dockerfile::{Diagnostics, Span};
 use zuwai_layer::error::LayerError;
 use zuwai_oci::error::{FormatError, OciError};
@@ -11,6 +12,7 @@ use zuwai_rootfs::error::RootfsError;
 use zuwai_rootfs::run_error::RunError;
 
 use crate::plan::ImageKey;
+use crate::ssh::SshError;
 
 /// Why a build stopped.
 #[derive(Debug, thiserror::Error)]
@@ -82,13 +84,22 @@ pub enum BuildError {
         source: Box<BuildError>,
     },
     /// An image cannot be had for a stage or a COPY.
-    #[error("cannot get image {} for {}", image.reference, image.platform)]
+    #[error("cannot get image {} for {}", image.source, image.platform)]
     Image {
         /// The image and the platform.
         image: Box<ImageKey>,
         /// Why.
         #[source]
         source: Box<OciError>,
+    },
+    /// The files of a named context cannot be taken as a base.
+    #[error("cannot use the files of the build context {context:?}")]
+    Files {
+        /// The context's name.
+        context: String,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
     },
     /// An image's layer cannot be unpacked.
     #[error("cannot unpack layer {number} of {total} of {image}")]
@@ -234,16 +245,31 @@ pub enum StepError {
         path: String,
     },
     /// A secret that a RUN requires was not given.
-    #[error("secret {id:?} is required, and was not given")]
+    #[error("secret {id}: not found")]
     NoSecret {
         /// Its name.
         id: String,
     },
     /// An SSH agent that a RUN requires was not given.
-    #[error("SSH agent {id:?} is required, and was not given")]
+    #[error("unset ssh forward key {id}")]
     NoSshAgent {
         /// Its name.
         id: String,
+    },
+    /// An SSH agent cannot be served.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// A source of ADD that is elsewhere cannot be had.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// A checkout of a git repository cannot be read.
+    #[error("cannot read the checkout in {path}", path = path.display())]
+    Checkout {
+        /// The directory.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
     },
     /// The directory of a cache mount cannot be used.
     #[error("cannot use the cache mount in {path}", path = path.display())]

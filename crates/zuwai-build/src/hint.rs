@@ -9,6 +9,7 @@ use zuwai_rootfs::copy::CopyError;
 use zuwai_rootfs::error::RootfsError;
 
 use crate::error::{BuildError, StepError};
+use crate::ssh::DEFAULT_ID;
 
 /// Where a build keeps its files, and how the user says that.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +73,13 @@ impl StepError {
                 LayerError::Read(_) | LayerError::Truncated { .. } | LayerError::Header { .. },
             )) => Some("the image's layer is damaged, or no archive at all; build and push the image anew".to_owned()),
             Self::Build(source) => source.hint(root_dir),
+            Self::Mount { source, .. } => source.hint(root_dir),
+            Self::Remote(source) => source.hint(),
+            Self::NoSecret { id } => Some(format!("give it with --secret id={id},src=FILE or --secret id={id},env=NAME")),
+            Self::NoSshAgent { id } if id == DEFAULT_ID => {
+                Some("give one with --ssh default, which is the agent of SSH_AUTH_SOCK, or --ssh default=KEY".to_owned())
+            }
+            Self::NoSshAgent { id } => Some(format!("give one with --ssh {id}=SOCKET or --ssh {id}=KEY")),
             Self::DiffId { .. } => Some(
                 "the image does not hold together in its registry; build and push it anew".to_owned(),
             ),

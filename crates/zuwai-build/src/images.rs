@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Runtime;
 use zuwai_oci::config::ImageConfig;
-use zuwai_oci::registry::{Registry, ResolvedImage};
+use zuwai_oci::error::OciError;
+use zuwai_oci::image::Image;
+use zuwai_oci::registry::Registry;
 
 use crate::error::BuildError;
-use crate::plan::ImageKey;
+use crate::plan::{ImageKey, ImageSource};
 use crate::plan::planner::{Images, WantedImage};
 
-/// Images as registries have them, each asked for once a build.
+/// Images as registries and OCI layouts have them, each asked for once a build.
 pub struct RegistryImages<'a> {
     runtime: &'a Runtime,
     registry: &'a Registry,
-    resolved: Mutex<HashMap<ImageKey, Arc<ResolvedImage>>>,
+    resolved: Mutex<HashMap<ImageKey, Arc<Image>>>,
 }
 
 impl<'a> RegistryImages<'a> {
@@ -41,9 +43,14 @@ impl<'a> RegistryImages<'a> {
             .iter()
             .map(|WantedImage { name, image, .. }| {
                 tracing::info!("Retrieving image manifest {name}");
-                tracing::info!("Retrieving image {name} from registry {}", image.reference.registry());
+                match &image.source {
+                    ImageSource::Registry(reference) => {
+                        tracing::info!("Retrieving image {name} from registry {}", reference.registry());
+                    }
+                    ImageSource::Layout(layout) => tracing::info!("Retrieving image {name} from {layout}"),
+                }
                 let (registry, image) = (self.registry.clone(), image.clone());
-                self.runtime.spawn(async move { registry.resolve(&image.reference, &image.platform).await })
+                self.runtime.spawn(async move { resolve(&registry, &image).await })
             })
             .collect();
         for (WantedImage { image, at, .. }, request) in open.into_iter().zip(requests) {
@@ -64,23 +71,31 @@ impl<'a> RegistryImages<'a> {
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn get(&self, image: &ImageKey) -> Result<Arc<ResolvedImage>, BuildError> {
+    pub fn get(&self, image: &ImageKey) -> Result<Arc<Image>, BuildError> {
         loop {
             if let Some(resolved) = self.lock().get(image) {
                 return Ok(Arc::clone(resolved));
             }
-            let name = image.reference.familiar();
+            let name = image.source.familiar();
             self.resolve(&[WantedImage { name, image: image.clone(), at: None }])?;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ImageKey, Arc<ResolvedImage>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ImageKey, Arc<Image>>> {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn resolve(registry: &Registry, image: &ImageKey) -> Result<Image, OciError> {
+    match &image.source {
+        ImageSource::Registry(reference) => Ok(registry.resolve(reference, &image.platform).await?.image),
+        // A few small files: not worth a thread of their own.
+        ImageSource::Layout(layout) => layout.resolve(&image.platform),
     }
 }
 
 impl Images for RegistryImages<'_> {
     fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError> {
-        Ok(Arc::new(self.get(image)?.image.config().clone()))
+        Ok(Arc::new(self.get(image)?.config().clone()))
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //! - [`request`], [`secret`], [`ssh`]: what the user asked for
+//! - [`named_context`]: what stands in place of images and stages
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
 //! - [`checks`]: what is worth a warning
@@ -17,6 +18,7 @@ pub mod error;
 pub mod execute;
 pub mod hint;
 pub mod images;
+pub mod named_context;
 pub mod output;
 pub mod plan;
 pub mod promised_file;
@@ -92,6 +94,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         proxy_env: request.proxy_env.clone(),
         created: created.clone(),
         network: request.network,
+        contexts: request.build_contexts.clone(),
     };
     let images = RegistryImages::new(&runtime, &registry);
     let plan = planner::images_to_expect(&dockerfile, &inputs)

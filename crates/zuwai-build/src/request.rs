@@ -11,6 +11,7 @@ use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::step_mount::StepNetwork;
 use zuwai_rootfs::volumes::Volume;
 
+use crate::named_context::NamedContexts;
 use crate::secret::Secrets;
 use crate::ssh::SshAgents;
 
@@ -21,6 +22,8 @@ pub struct BuildRequest {
     pub dockerfile: DockerfileSource,
     /// The directory that COPY and ADD read; `None` for a build without a context.
     pub context: Option<PathBuf>,
+    /// What stands in place of images and stages by name (`--build-context`).
+    pub build_contexts: NamedContexts,
     /// The stage to build, by name; the last one if `None`.
     pub target: Option<String>,
     /// `--build-arg` in order; the last of a name wins. A name without a value and without such an environment

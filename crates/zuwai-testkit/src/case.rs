@@ -4,7 +4,10 @@
 //! git does not keep (modes, owners, links); `args`, build flags, one a line; `expect-error`, texts that the error must have, one
 //! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build where the case cannot hold;
 //! `Dockerfile.same`, where BuildKit's frontend of the day does not know what the case uses: what BuildKit builds in its place, by
-//! other means, to the same files. It begins with a comment that says where the rule is documented. In `Dockerfile` and `args`, `registry.test/` stands for the registry of the run.
+//! other means, to the same files. It begins with a comment that says where the rule is documented.
+//!
+//! In Dockerfiles and `args`, `registry.test/` stands for the registry of the run, `web.test/` for the folder `www/` beside the
+//! context on a web server, and `git.test/` for the repositories in it. `setup` makes what is there, and may write `../args`.
 
 use std::path::{Path, PathBuf};
 
@@ -70,12 +73,13 @@ impl Case {
         &self.folder
     }
 
-    /// Copies it into `work` and makes it ready for `registry` (`127.0.0.1:PORT`).
+    /// Copies it into `work`, which the web server at `web` serves, and makes it ready for `registry` (both
+    /// `127.0.0.1:PORT`).
     ///
     /// # Panics
     /// If its setup fails.
     #[must_use]
-    pub fn prepare(&self, work: &Path, registry: &str) -> Prepared {
+    pub fn prepare(&self, work: &Path, registry: &str, web: &str) -> Prepared {
         let folder = work.join(&self.name);
         must_run(program("cp").args(["-a", "--no-preserve=ownership"]).arg(&self.folder).arg(&folder));
         let context = folder.join("context");
@@ -88,7 +92,11 @@ impl Case {
         }
         let localised = |name: &str| {
             let text = std::fs::read_to_string(folder.join(name)).ok();
-            text.map(|text| text.replace("registry.test/", &format!("{registry}/")))
+            text.map(|text| {
+                text.replace("registry.test/", &format!("{registry}/"))
+                    .replace("web.test/", &format!("{web}/{}/www/", self.name))
+                    .replace("git.test/", &format!("{web}/git/{}/www/", self.name))
+            })
         };
         let dockerfile = folder.join("Dockerfile");
         std::fs::write(&dockerfile, localised("Dockerfile").unwrap()).unwrap();

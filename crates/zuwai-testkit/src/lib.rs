@@ -18,7 +18,7 @@
 //! kept between runs, see [`cache`].
 //!
 //! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`token`], [`registry`]; [`archive`],
-//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`]; [`case`], [`zuwai`].
+//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`]; [`web`]; [`case`], [`zuwai`].
 
 // Tests stop at the first thing that is not as it should be; their files are their own and small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]
@@ -39,6 +39,7 @@ pub mod registry;
 pub mod server;
 pub mod token;
 pub mod tree;
+pub mod web;
 pub mod zuwai;
 
 pub use registry::{Registry, RegistryOptions};

@@ -18,13 +18,14 @@ use zuwai_testkit::need::{ORACLE, PODMAN, needs};
 use zuwai_testkit::oracle::Oracle;
 use zuwai_testkit::podman::{Environment, Podman};
 use zuwai_testkit::registry::Registry;
+use zuwai_testkit::web::{WEB, Web};
 use zuwai_testkit::zuwai;
 
 type Build = dyn Fn(&Prepared, &Path) -> Result<Image, String> + Sync;
 
 #[test]
 fn builds_on_this_machine_equal_buildkit() {
-    if needs(ORACLE) && needs(Base::Debian.needs()) && needs(Base::Alpine.needs()) {
+    if needs(ORACLE) && needs(WEB) && needs(Base::Debian.needs()) && needs(Base::Alpine.needs()) {
         every_case_equals_buildkit("machine", &zuwai::build);
     }
 }
@@ -40,7 +41,7 @@ fn builds_in_kubernetes_default_container_equal_buildkit() {
 }
 
 fn in_container(name: &str, environment: Environment) {
-    if needs(ORACLE) && needs(PODMAN) && needs(Base::Debian.needs()) && needs(Base::Alpine.needs()) {
+    if needs(ORACLE) && needs(WEB) && needs(PODMAN) && needs(Base::Debian.needs()) && needs(Base::Alpine.needs()) {
         every_case_equals_buildkit(name, &move |case, output| build_in_container(environment, case, output));
     }
 }
@@ -68,6 +69,7 @@ fn every_case_equals_buildkit(way: &str, build: &Build) {
     base::push_all(&registry);
     let work = oracle.folder().join(way);
     std::fs::create_dir_all(&work).unwrap();
+    let web = Web::start(&work);
     let mut cases = Case::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases"));
     cases.retain(|case| {
         let reason = case.excluded(way);
@@ -81,7 +83,7 @@ fn every_case_equals_buildkit(way: &str, build: &Build) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let case = case.prepare(&work, &registry.address());
+                    let case = case.prepare(&work, &registry.address(), &web.address());
                     match check(oracle, &case, build) {
                         Ok(()) => drop(std::fs::remove_dir_all(&case.folder)),
                         Err(why) => drop(failures.lock().unwrap().insert(case.name.clone(), why)),

@@ -8,7 +8,7 @@ use zuwai_layer::error::LayerError;
 use zuwai_layer::{Digest, reader::LayerReader};
 use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::reference::Reference;
-use zuwai_oci::registry::{Download, ResolvedImage};
+use zuwai_oci::registry::Download;
 use zuwai_oci::store::Store;
 use zuwai_rootfs::Root;
 use zuwai_rootfs::fingerprint::Fingerprints;
@@ -16,6 +16,7 @@ use zuwai_rootfs::unpack::{Hidden, Unpacked, unpack};
 
 use super::Network;
 use crate::error::{BuildError, StepError};
+use crate::plan::{ImageKey, ImageSource};
 
 /// A layer of a stage: in the store, or still in the registry that its base came from.
 #[derive(Debug, Clone)]
@@ -28,17 +29,33 @@ pub struct StageLayer {
     pub origin: Option<Reference>,
 }
 
-/// The layers of an image in a registry. (An image that was resolved has one diff ID a layer.)
-pub fn image_layers(resolved: &ResolvedImage) -> Vec<StageLayer> {
-    let image = &resolved.image;
+/// The layers of an image. (An image that was resolved has one diff ID a layer.) Those of an OCI layout are brought into
+/// the store; those of a registry stay there until they are needed.
+///
+/// # Errors
+/// When the image cannot be had, or a layer is not in its layout or not what its digest says.
+pub fn image_layers(
+    key: &ImageKey,
+    store: &Store,
+    network: Network<'_>,
+) -> Result<Vec<StageLayer>, BuildError> {
+    let image = network.images.get(key)?;
+    if let ImageSource::Layout(layout) = &key.source {
+        for layer in image.layers() {
+            layout.fetch_blob(layer, store).map_err(|source| BuildError::Image {
+                image: Box::new(key.clone()),
+                source: Box::new(source),
+            })?;
+        }
+    }
     let layers = image.layers().iter().zip(&image.config().rootfs.diff_ids);
-    layers
+    Ok(layers
         .map(|(descriptor, diff_id)| StageLayer {
             descriptor: descriptor.clone(),
             diff_id: *diff_id,
             origin: image.origins.get(&descriptor.digest).cloned(),
         })
-        .collect()
+        .collect())
 }
 
 /// What unpacking saw, for snapshots to come.

@@ -1,16 +1,19 @@
 //! COPY and ADD: what they do to a tree.
 
-use zuwai_context::{Context, Patterns, patterns};
+use zuwai_context::{Patterns, patterns};
 use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::{Change, ChangeSet};
 use zuwai_rootfs::copy::{self, CopyOptions, InlineFile, ModeChange, Source, SourceTree};
 
+use super::contexts::Contexts;
+use super::remote::Fetched;
 use super::step::resolve_owner;
 use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{CopyAction, CopySource, Tree};
 
-/// Copies files onto a stage's tree, and unpacks archives for ADD.
+/// Copies files onto a stage's tree, and unpacks archives for ADD. `fetched` are the sources that were elsewhere, in
+/// order.
 ///
 /// # Errors
 /// When a source is not there or something cannot be read or written.
@@ -18,10 +21,11 @@ pub fn copy_files(
     trees: &mut Trees,
     position: usize,
     action: &CopyAction,
-    context: Option<&Context>,
+    contexts: &Contexts,
+    fetched: &[Fetched],
 ) -> Result<ChangeSet, StepError> {
     let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let changes = copy_onto(&tree.root, &tree.root, trees, action, context)?;
+    let changes = copy_onto(&tree.root, &tree.root, trees, action, contexts, fetched)?;
     let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
     tree.refresh(&changes)?;
     for (path, change) in changes.iter() {
@@ -41,7 +45,8 @@ pub fn copy_onto(
     accounts: &Root,
     trees: &Trees,
     action: &CopyAction,
-    context: Option<&Context>,
+    contexts: &Contexts,
+    fetched: &[Fetched],
 ) -> Result<ChangeSet, StepError> {
     // Without --chown the source tree says who owns files; archives keep their own owners then.
     let owner = action.chown.as_ref().map(|chown| resolve_owner(accounts, chown)).transpose()?;
@@ -56,18 +61,20 @@ pub fn copy_onto(
         mode: mode.as_ref(),
         exclude: exclude.as_ref().map(|patterns| patterns as _),
         parents: action.parents.then_some(&patterns::only),
-        extract: action.add.as_ref().is_some_and(|add| add.unpack != Some(false)),
+        extract: action.unpack_archives,
     };
+    let mut fetched = fetched.iter();
     let sources = action
         .sources
         .iter()
         .map(|source| match source {
             CopySource::Path(path) => {
-                Ok(Source::Path(source_tree(trees, &action.from, context)?, path.as_bytes()))
+                Ok(Source::Path(source_tree(trees, &action.from, contexts)?, path.as_bytes()))
             }
             CopySource::Inline { name, content } => {
                 Ok(Source::Inline(InlineFile { name: name.as_bytes(), content: content.as_bytes() }))
             }
+            CopySource::Remote(_) => fetched.next().map(Fetched::source).ok_or(StepError::NoTree),
         })
         .collect::<Result<Vec<_>, StepError>>()?;
     Ok(copy::copy_all(target, &sources, action.destination.as_bytes(), &options)?)
@@ -76,10 +83,12 @@ pub fn copy_onto(
 fn source_tree<'a>(
     trees: &'a Trees,
     from: &Tree,
-    context: Option<&'a Context>,
+    contexts: &'a Contexts,
 ) -> Result<SourceTree<'a>, StepError> {
     match from {
-        Tree::Context => context.map(Context::source).ok_or(StepError::NoContext),
+        Tree::Context | Tree::Directory(_) => {
+            contexts.source(from).ok_or(StepError::NoContext)
+        }
         Tree::Stage(stage) => Ok(SourceTree::stage(&trees.stage(*stage).ok_or(StepError::NoTree)?.root)),
         Tree::Image(image) => Ok(SourceTree::stage(trees.image(image).ok_or(StepError::NoTree)?)),
         Tree::Scratch => trees.empty().map(SourceTree::stage).ok_or(StepError::NoTree),

@@ -2,15 +2,18 @@
 //!
 //! - [`trees`]: where the trees of stages and images are
 //! - [`stage_tree`]: one of them
+//! - [`contexts`]: the build context, and those that have names
 //! - [`base`]: layers of bases, fetched and unpacked
 //! - [`layer`]: a step's changes become a blob in the store
 //! - [`step`]: RUN and WORKDIR; [`run_mounts`]: what a RUN's mounts show; [`cache_mounts`]: caches among them
-//! - [`copy`]: COPY and ADD
+//! - [`copy`]: COPY and ADD; [`remote`]: sources of ADD that are elsewhere
 
 pub mod base;
 pub mod cache_mounts;
+pub mod contexts;
 pub mod copy;
 pub mod layer;
+pub mod remote;
 pub mod run_mounts;
 pub mod stage_tree;
 pub mod step;
@@ -20,7 +23,6 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 
 use tokio::runtime::Runtime;
-use zuwai_context::Context;
 use zuwai_dockerfile::{Diagnostic, Dockerfile};
 use zuwai_layer::ImagePath;
 use zuwai_oci::config::Created;
@@ -30,17 +32,19 @@ use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
 use zuwai_rootfs::command::HOSTNAME;
 use zuwai_rootfs::isolation::Mode;
-use zuwai_rootfs::{ChangeSet, KeepOut};
+use zuwai_rootfs::{ChangeSet, KeepOut, Root};
 
 use self::base::StageLayer;
 use self::cache_mounts::CacheMounts;
+use self::contexts::Contexts;
+use self::remote::Fetched;
 use self::run_mounts::Sources;
 use self::trees::Trees;
 use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
-use crate::plan::{Action, Base, CopyAction, Plan, StagePlan, Step, Tree};
-use crate::request::{BuildRequest, DockerfileSource, Surroundings};
+use crate::plan::{Action, Base, CopyAction, CopySource, Plan, StagePlan, Step, Tree};
+use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
 /// What reaches registries.
@@ -64,7 +68,7 @@ pub struct Executor<'a> {
     plan: &'a Plan,
     network: Network<'a>,
     store: &'a Store,
-    context: Option<Context>,
+    contexts: Contexts,
     trees: Trees,
     /// What `--ignore-path` keeps out of layers.
     ignored: KeepOut,
@@ -89,20 +93,9 @@ impl<'a> Executor<'a> {
         store: &'a Store,
         state: &StateDir,
     ) -> Result<Self, BuildError> {
-        let reads_context = plan.stages.iter().flat_map(StagePlan::trees).any(|tree| *tree == Tree::Context);
-        let context = match &request.context {
-            Some(directory) if reads_context => {
-                let dockerfile = match &request.dockerfile {
-                    DockerfileSource::Path(path) => Some(path.as_path()),
-                    DockerfileSource::Text { .. } => None,
-                };
-                Some(Context::open(directory, dockerfile, keep_out_of_context(directory, state))?)
-            }
-            _ => None,
-        };
-        let needs_trees =
-            plan.stages.iter().any(|stage| stage.steps.iter().any(|step| step.action.makes_layer()));
-        let trees = Trees::new(request, surroundings, state, needs_trees)?;
+        let needs_trees = plan.stages.iter().any(StagePlan::makes_layer);
+        let mut trees = Trees::new(request, surroundings, state, needs_trees)?;
+        let contexts = Contexts::open(request, plan, state, &mut trees, network)?;
         let ignored = request
             .ignore_paths
             .iter()
@@ -117,7 +110,7 @@ impl<'a> Executor<'a> {
             plan,
             network,
             store,
-            context,
+            contexts,
             caches: CacheMounts::new(&request.root_dir, namespace, trees.mode() == Mode::InPlace),
             trees,
             ignored,
@@ -176,11 +169,8 @@ impl<'a> Executor<'a> {
             stage.number
         );
         let mut layers = match &stage.base {
-            Base::Scratch => Vec::new(),
-            Base::Image(image) => {
-                let resolved = self.network.images.get(image)?;
-                base::image_layers(&resolved)
-            }
+            Base::Scratch | Base::Directory(_) => Vec::new(),
+            Base::Image(image) => base::image_layers(image, self.store, self.network)?,
             Base::Stage(below) => self.layers[*below].clone(),
         };
         tracing::info!("Executing {} build triggers", stage.triggers);
@@ -188,10 +178,13 @@ impl<'a> Executor<'a> {
         let is_read = self.plan.stages.iter().any(|stage| stage.reads(position));
         match first_layer {
             Some(step) => tracing::info!("Unpacking rootfs as cmd {} requires it.", step.text),
+            None if stage.makes_layer() => {
+                tracing::info!("Copying the files of the context {}.", stage.base_name);
+            }
             None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
             None => tracing::info!("Skipping unpacking as no commands require it."),
         }
-        if first_layer.is_some() || is_read {
+        if stage.makes_layer() || is_read {
             let below = match &stage.base {
                 Base::Stage(below) if self.plan.is_last_use(*below, position) => Some(*below),
                 _ => None,
@@ -204,6 +197,13 @@ impl<'a> Executor<'a> {
                 tree.fingerprints = seen.fingerprints;
                 tree.hidden = seen.hidden;
             }
+        }
+        if let Base::Directory(name) = &stage.base {
+            let layer = self.files_of_context(position, name);
+            layers.push(layer.map_err(|source| {
+                let context = name.clone();
+                BuildError::Files { context, source: Box::new(source) }
+            })?);
         }
         for step in &stage.steps {
             self.surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
@@ -234,12 +234,24 @@ impl<'a> Executor<'a> {
             }
             Action::Copy(action) if action.link => return self.linked_layer(position, action),
             Action::Copy(action) => {
-                copy::copy_files(&mut self.trees, position, action, self.context.as_ref())
+                let fetched = self.fetch(action)?;
+                copy::copy_files(&mut self.trees, position, action, &self.contexts, &fetched)
             }
             Action::Workdir(action) => step::make_directory(&mut self.trees, position, action),
             Action::Config => Ok(ChangeSet::default()),
         };
-        let mut changes = changes?;
+        self.changed(position, changes?)
+    }
+
+    /// The layer of a stage that begins with the files of a named context: all that its ignore file leaves.
+    fn files_of_context(&mut self, position: usize, name: &str) -> Result<StageLayer, StepError> {
+        let action = CopyAction::everything(Tree::Directory(name.to_owned()));
+        let changes = copy::copy_files(&mut self.trees, position, &action, &self.contexts, &[])?;
+        self.changed(position, changes)
+    }
+
+    /// The layer of what changed in a stage's tree.
+    fn changed(&mut self, position: usize, mut changes: ChangeSet) -> Result<StageLayer, StepError> {
         changes.changes.retain(|path, _| !self.ignored.covers(path));
         let tree = self.trees.stage_mut(position).ok_or(StepError::NoTree)?;
         let (layer, fingerprints) = layer::write(&tree.root, &changes, self.store, self.request)?;
@@ -250,9 +262,10 @@ impl<'a> Executor<'a> {
     /// The layer of `COPY --link`: made in an empty root, so that it does not depend on what is below, and put onto the
     /// tree as any layer is.
     fn linked_layer(&mut self, position: usize, action: &CopyAction) -> Result<StageLayer, StepError> {
-        let root = self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))?;
+        let fetched = self.fetch(action)?;
+        let root = self.new_root()?;
         let tree = self.trees.stage(position).ok_or(StepError::NoTree)?;
-        let mut changes = copy::copy_onto(&root, &tree.root, &self.trees, action, self.context.as_ref())?;
+        let mut changes = copy::copy_onto(&root, &tree.root, &self.trees, action, &self.contexts, &fetched)?;
         changes.changes.retain(|path, _| !self.ignored.covers(path));
         let (layer, _) = layer::write(&root, &changes, self.store, self.request)?;
         self.trees.discard(root);
@@ -265,14 +278,30 @@ impl<'a> Executor<'a> {
         Ok(layer)
     }
 
+    /// Brings the sources of ADD that are elsewhere.
+    fn fetch(&mut self, action: &CopyAction) -> Result<Vec<Fetched>, StepError> {
+        let mut fetched = Vec::new();
+        for source in &action.sources {
+            if let CopySource::Remote(source) = source {
+                fetched.push(remote::fetch(source, self.new_root()?, self.network, self.request)?);
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn new_root(&mut self) -> Result<Root, StepError> {
+        self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
+    }
+
     /// What mounts can show.
     fn run_sources(&mut self) -> Sources<'_> {
         Sources {
             trees: &mut self.trees,
-            context: self.context.as_ref(),
+            contexts: &self.contexts,
             images: self.network.images,
             layers: &self.layers,
             secrets: &self.request.secrets,
+            agents: &self.request.ssh,
             caches: &self.caches,
             interrupt: &self.surroundings.interrupt,
         }
@@ -283,7 +312,7 @@ impl<'a> Executor<'a> {
         match tree {
             Tree::Image(image) => self.open_image(image),
             Tree::Scratch => self.trees.open_empty(),
-            Tree::Context | Tree::Stage(_) => Ok(()),
+            Tree::Context | Tree::Directory(_) | Tree::Stage(_) => Ok(()),
         }
     }
 
@@ -292,10 +321,9 @@ impl<'a> Executor<'a> {
         if self.trees.image(image).is_some() {
             return Ok(());
         }
-        let resolved = self.network.images.get(image)?;
-        let layers = base::image_layers(&resolved);
+        let layers = base::image_layers(image, self.store, self.network)?;
         let root = self.trees.open_image(image)?;
-        base::unpack_layers(root, &layers, &image.reference.familiar(), self.store, self.network)?;
+        base::unpack_layers(root, &layers, &image.source.familiar(), self.store, self.network)?;
         Ok(())
     }
 
@@ -332,13 +360,4 @@ impl<'a> Executor<'a> {
         }
         Ok(image)
     }
-}
-
-/// A state directory inside the context is no part of the context.
-fn keep_out_of_context(directory: &std::path::Path, state: &StateDir) -> KeepOut {
-    let inside = std::fs::canonicalize(directory)
-        .ok()
-        .and_then(|directory| Some(state.path().strip_prefix(directory).ok()?.to_owned()))
-        .and_then(|inside| ImagePath::new(inside.as_os_str().as_bytes()).ok());
-    KeepOut::new(inside)
 }

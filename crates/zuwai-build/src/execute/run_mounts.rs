@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use zuwai_context::Context;
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::copy::{CopyOptions, copy};
 use zuwai_rootfs::signals::Interrupt;
@@ -13,17 +12,19 @@ use zuwai_rootfs::{KeepOut, Root};
 
 use super::base::StageLayer;
 use super::cache_mounts::{CacheMounts, HeldCache};
+use super::contexts::Contexts;
 use super::trees::Trees;
 use crate::error::StepError;
 use crate::images::RegistryImages;
 use crate::plan::mounts::CacheMount;
 use crate::plan::{RunMount, RunMountKind, Tree};
 use crate::secret::{SecretContent, Secrets};
+use crate::ssh::{self, SshAgents};
 
 /// Mode of a here-document that is executed as a file.
 const SCRIPT_MODE: u32 = 0o755;
 
-/// What the mounts of one step show. Caches are held until this is dropped.
+/// What the mounts of one step show. Caches are held and agents served until this is dropped.
 #[derive(Default)]
 pub struct Prepared {
     /// The mounts.
@@ -31,20 +32,23 @@ pub struct Prepared {
     /// Secrets that are variables.
     pub env: Vec<(OsString, OsString)>,
     caches: Vec<HeldCache>,
+    agents: Vec<ssh::Serving>,
 }
 
 /// What mounts can show.
 pub struct Sources<'a> {
     /// The trees of stages and images.
     pub trees: &'a mut Trees,
-    /// The build context.
-    pub context: Option<&'a Context>,
+    /// The build context, and those that have names.
+    pub contexts: &'a Contexts,
     /// The images that were resolved.
     pub images: &'a RegistryImages<'a>,
     /// The layers of finished stages, by position.
     pub layers: &'a [Vec<StageLayer>],
     /// The secrets of the build.
     pub secrets: &'a Secrets,
+    /// The SSH agents of the build.
+    pub agents: &'a SshAgents,
     /// The directories of `type=cache`.
     pub caches: &'a CacheMounts,
     /// Ends a wait for a cache that another build holds.
@@ -90,10 +94,15 @@ impl Sources<'_> {
                 }
                 return Ok(());
             }
-            RunMountKind::Ssh { id, required: true, .. } => {
-                return Err(StepError::NoSshAgent { id: id.clone() });
-            }
-            RunMountKind::Ssh { .. } => return Ok(()),
+            RunMountKind::Ssh { id, required, mode, owner: (uid, gid) } => match self.agents.get(id) {
+                Some(agent) => {
+                    let path = self.new_root()?.host_path().join("agent");
+                    prepared.agents.push(ssh::serve(agent, &path, *mode, *uid, *gid)?);
+                    StepMountKind::Socket { path }
+                }
+                None if *required => return Err(StepError::NoSshAgent { id: id.clone() }),
+                None => return Ok(()),
+            },
             RunMountKind::Script { content } => StepMountKind::File {
                 content: content.clone().into_bytes(),
                 mode: SCRIPT_MODE,
@@ -115,7 +124,7 @@ impl Sources<'_> {
     /// Where a path of a tree is outside.
     fn place(&mut self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
         match tree {
-            Tree::Context => self.context_part(source),
+            Tree::Context | Tree::Directory(_) => self.context_part(tree, source),
             Tree::Stage(position) => {
                 inside(&self.trees.stage(*position).ok_or(StepError::NoTree)?.root, source)
             }
@@ -124,24 +133,24 @@ impl Sources<'_> {
         }
     }
 
-    /// A part of the build context as BuildKit shows it: without what is ignored, and all of it root's.
-    fn context_part(&mut self, source: &str) -> Result<PathBuf, StepError> {
-        let context = self.context.ok_or(StepError::NoContext)?;
+    /// A part of a build context as BuildKit shows it: without what is ignored, and all of it root's.
+    fn context_part(&mut self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
+        let source_tree = self.contexts.source(tree).ok_or(StepError::NoContext)?;
         let part = ImagePath::clamped(source).map_err(|error| StepError::Invalid(error.to_string()))?;
-        if let Some(place) = self.trees.context_part(&part) {
+        if let Some(place) = self.trees.context_part(tree, &part) {
             return Ok(place.to_owned());
         }
         let root = self.new_root()?;
         let pattern = [b"/", &*literal(part.as_bytes())].concat();
-        copy(&root, context.source(), &[pattern], b"/", &CopyOptions::default())?;
+        copy(&root, source_tree, &[pattern], b"/", &CopyOptions::default())?;
         let whole = root.host_path().to_owned();
         // A directory's files are in the new root, a file is one of them.
-        let is_directory = context.root().metadata_followed(&part)?.is_some_and(|found| found.is_directory());
+        let is_directory = source_tree.root.metadata_followed(&part)?.is_some_and(|found| found.is_directory());
         let place = match part.name() {
             Some(name) if !is_directory => whole.join(OsStr::from_bytes(name)),
             _ => whole,
         };
-        self.trees.remember_context_part(part, place.clone());
+        self.trees.remember_context_part(tree.clone(), part, place.clone());
         Ok(place)
     }
 
@@ -170,9 +179,10 @@ impl Sources<'_> {
             }
             Tree::Image(image) => {
                 let resolved = self.images.get(image).map_err(|error| StepError::Build(Box::new(error)))?;
-                resolved.image.digest().to_string()
+                resolved.digest().to_string()
             }
             Tree::Context => "context".to_owned(),
+            Tree::Directory(name) => format!("context {name}"),
             Tree::Scratch => "scratch".to_owned(),
         })
     }

@@ -15,7 +15,7 @@ use zuwai_rootfs::{KeepOut, Root, mounts, park, restore};
 
 use super::stage_tree::StageTree;
 use crate::error::BuildError;
-use crate::plan::ImageKey;
+use crate::plan::{ImageKey, Tree};
 use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
@@ -41,7 +41,7 @@ pub struct Trees {
     own: Option<Root>,
     images: Vec<(ImageKey, Root)>,
     /// Parts of the build context as mounts show them, and where each is.
-    context_parts: Vec<(ImagePath, PathBuf)>,
+    context_parts: Vec<(Tree, ImagePath, PathBuf)>,
     /// What `from=scratch` means, once it is needed.
     empty: Option<Root>,
     /// How many further directories were made.
@@ -84,7 +84,11 @@ impl Trees {
             let parked = parking.is_some().then_some(Path::new(PARKING));
             let own =
                 [Some(request.root_dir.as_path()), Some(state.path()), request.context.as_deref(), parked];
-            let own = own.into_iter().flatten().chain(surroundings.keep_out.iter().map(PathBuf::as_path));
+            let own = own
+                .into_iter()
+                .flatten()
+                .chain(request.build_contexts.places())
+                .chain(surroundings.keep_out.iter().map(PathBuf::as_path));
             keep_out = mounts::keep_out(own).map_err(BuildError::Isolation)?;
         }
         Ok(Self {
@@ -165,14 +169,15 @@ impl Trees {
         Ok(&self.images[self.images.len() - 1].1)
     }
 
-    /// Where a part of the build context is, if it was asked for before.
-    pub fn context_part(&self, part: &ImagePath) -> Option<&Path> {
-        self.context_parts.iter().find(|(other, _)| other == part).map(|(_, place)| place.as_path())
+    /// Where a part of a build context is, if it was asked for before.
+    pub fn context_part(&self, context: &Tree, part: &ImagePath) -> Option<&Path> {
+        let found = self.context_parts.iter().find(|(tree, path, _)| tree == context && path == part);
+        found.map(|(_, _, place)| place.as_path())
     }
 
-    /// Notes where a part of the build context is.
-    pub fn remember_context_part(&mut self, part: ImagePath, place: PathBuf) {
-        self.context_parts.push((part, place));
+    /// Notes where a part of a build context is.
+    pub fn remember_context_part(&mut self, context: Tree, part: ImagePath, place: PathBuf) {
+        self.context_parts.push((context, part, place));
     }
 
     /// The tree with nothing in it, if it was made.

@@ -13,11 +13,14 @@
 //! - `run`: RUN; [`mounts`]: what it mounts
 //! - `transfer`: COPY and ADD
 //! - `naming`: what the names of FROM and `--from` mean
+//! - `image_source`: where an image is; `files_row`: history of a named context's files
 //! - [`planner`]: which stages are needed, in which order
 
 pub mod builder_args;
 pub mod globals;
+mod files_row;
 pub mod history;
+mod image_source;
 pub mod mounts;
 mod naming;
 pub mod planner;
@@ -28,13 +31,14 @@ pub mod signals;
 pub mod stage;
 mod transfer;
 
+use zuwai_context::remote::{Checksum, RemoteSource};
 use zuwai_dockerfile::Span;
 use zuwai_layer::ImagePath;
 use zuwai_oci::config::ImageConfig;
 use zuwai_oci::platform::Platform;
-use zuwai_oci::reference::Reference;
 use zuwai_rootfs::step_mount::StepNetwork;
 
+pub use self::image_source::ImageSource;
 pub use self::mounts::{RunMount, RunMountKind};
 
 /// A build's stages, each after all it builds on.
@@ -87,6 +91,11 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
+    /// Whether the stage has a layer of its own, and so needs a tree.
+    pub fn makes_layer(&self) -> bool {
+        matches!(self.base, Base::Directory(_)) || self.steps.iter().any(|step| step.action.makes_layer())
+    }
+
     /// Whether a step reads the tree of the stage at this position.
     pub fn reads(&self, position: usize) -> bool {
         self.trees().any(|tree| *tree == Tree::Stage(position))
@@ -107,13 +116,15 @@ pub enum Base {
     Image(Box<ImageKey>),
     /// The stage at this position of the plan.
     Stage(usize),
+    /// The files of the named context with this name.
+    Directory(String),
 }
 
-/// An image for a platform: what a base or `COPY --from` asks a registry for.
+/// An image for a platform: what a base or `COPY --from` asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageKey {
-    /// The image.
-    pub reference: Reference,
+    /// Where the image is.
+    pub source: ImageSource,
     /// The platform.
     pub platform: Platform,
 }
@@ -194,16 +205,31 @@ pub struct CopyAction {
     pub parents: bool,
     /// `--link`: the layer does not depend on what is below it.
     pub link: bool,
-    /// What `ADD` has and `COPY` has not.
-    pub add: Option<AddOptions>,
+    /// Files of the tree that are archives are unpacked: ADD without `--unpack=false`.
+    pub unpack_archives: bool,
 }
 
 impl CopyAction {
+    /// Copies a whole tree onto another one, as a stage begins that is built on a directory's files.
+    pub fn everything(from: Tree) -> Self {
+        Self {
+            from,
+            sources: vec![CopySource::Path(".".to_owned())],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            exclude: Vec::new(),
+            parents: false,
+            link: false,
+            unpack_archives: false,
+        }
+    }
+
     /// The sources that are paths or patterns of the tree.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().filter_map(|source| match source {
             CopySource::Path(path) => Some(path.as_str()),
-            CopySource::Inline { .. } => None,
+            CopySource::Inline { .. } | CopySource::Remote(_) => None,
         })
     }
 
@@ -225,13 +251,30 @@ pub enum CopySource {
         /// What it holds.
         content: String,
     },
+    /// What ADD fetches.
+    Remote(Box<RemoteCopy>),
 }
 
-/// What `ADD` has and `COPY` has not.
+/// A source of `ADD` that is elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddOptions {
-    /// `--unpack`, where given: unpacks archives, or leaves them as they are, wherever they come from.
-    pub unpack: Option<bool>,
+pub struct RemoteCopy {
+    /// Where it is.
+    pub source: RemoteSource,
+    /// `--checksum` of a file.
+    pub checksum: Option<Checksum>,
+    /// `--checksum` of a repository: its commit.
+    pub commit: Option<String>,
+    /// `--keep-git-dir`
+    pub keep_git_dir: bool,
+    /// `--unpack`: a file that is an archive is unpacked.
+    pub unpack: bool,
+}
+
+impl RemoteCopy {
+    /// All that is there, as it is.
+    pub fn whole(source: RemoteSource) -> Self {
+        Self { source, checksum: None, commit: None, keep_git_dir: false, unpack: false }
+    }
 }
 
 /// A tree that files are copied from.
@@ -239,6 +282,8 @@ pub struct AddOptions {
 pub enum Tree {
     /// The build context.
     Context,
+    /// The named context with this name.
+    Directory(String),
     /// The stage at this position of the plan.
     Stage(usize),
     /// An image.

@@ -5,11 +5,12 @@ use zuwai_dockerfile::{Diagnostic, Dockerfile, Expander, Instruction, Instructio
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
 
-use super::ImageKey;
 use super::globals::Globals;
 use super::planner::Inputs;
 use super::stage::expansion_error;
+use super::{ImageKey, ImageSource};
 use crate::error::BuildError;
+use crate::named_context::NamedContext;
 
 /// The base and the tree that have nothing in them.
 const SCRATCH: &str = "scratch";
@@ -19,14 +20,19 @@ pub(super) struct From {
     pub(super) name: String,
     pub(super) base: FromBase,
     pub(super) platform: Platform,
+    /// A named context stands in the stage's place: its instructions are not run, nor are its base's triggers.
+    pub(super) is_replaced: bool,
 }
 
 pub(super) enum FromBase {
     Scratch,
     Stage(usize),
     Image(Box<ImageKey>),
+    Directory(String),
 }
 
+/// What a FROM line means: an earlier stage by name, else a named context, else an image; and for a stage that has a
+/// named context's own name, that context.
 pub(super) fn resolve_from(
     dockerfile: &Dockerfile,
     number: usize,
@@ -66,22 +72,58 @@ pub(super) fn resolve_from(
     } else if name == SCRATCH {
         FromBase::Scratch
     } else {
+        // A replaced stage must have the name of an image all the same.
         let reference = Reference::parse(&name).map_err(|error| {
             wrong(Diagnostic::error(from.image.span, format!("failed to parse stage name {name:?}: {error}")))
         })?;
-        FromBase::Image(Box::new(ImageKey { reference, platform: platform.clone() }))
+        match inputs.contexts.find(&name) {
+            Some(context) => of_context(context, &platform),
+            None => {
+                let source = ImageSource::Registry(reference);
+                FromBase::Image(Box::new(ImageKey { source, platform: platform.clone() }))
+            }
+        }
     };
-    Ok(From { name, base, platform })
+    Ok(match replacement(dockerfile, number, inputs) {
+        Some(context) => {
+            let base = of_context(context, &platform);
+            From { name: context.0.to_owned(), base, platform, is_replaced: true }
+        }
+        None => From { name, base, platform, is_replaced: false },
+    })
+}
+
+/// The named context that has a stage's own name.
+fn replacement<'a>(
+    dockerfile: &Dockerfile,
+    number: usize,
+    inputs: &'a Inputs,
+) -> Option<(&'a str, &'a NamedContext)> {
+    let name = dockerfile.stages.get(number)?.from.name.as_ref()?;
+    inputs.contexts.find(&name.text.to_lowercase())
+}
+
+fn of_context((name, context): (&str, &NamedContext), platform: &Platform) -> FromBase {
+    match context {
+        NamedContext::Directory(_) | NamedContext::Remote(_) => FromBase::Directory(name.to_owned()),
+        NamedContext::Image(source) => {
+            let (source, platform) = (ImageSource::clone(source), platform.clone());
+            FromBase::Image(Box::new(ImageKey { source, platform }))
+        }
+        NamedContext::Scratch => FromBase::Scratch,
+    }
 }
 
 /// What `COPY --from` and `from=` of a mount name.
 pub(super) enum Named {
     Stage(usize),
     Image(Box<ImageKey>),
+    /// The files of the named context with this name.
+    Directory(String),
     Scratch,
 }
 
-/// What `COPY --from` means in a stage: an earlier stage by name or number, else an image.
+/// What `COPY --from` means in a stage: an earlier stage by name or number, else a named context, else an image.
 pub(super) fn copy_source(
     dockerfile: &Dockerfile,
     from: &Word,
@@ -89,12 +131,12 @@ pub(super) fn copy_source(
     inputs: &Inputs,
 ) -> Result<Named, Diagnostic> {
     match dockerfile.copy_source(from, user)? {
-        Some(stage) => Ok(Named::Stage(stage.index)),
-        None => image(from, inputs),
+        Some(stage) => Ok(stage_or_files(dockerfile, stage.index, inputs)),
+        None => context_or_image(from, inputs),
     }
 }
 
-/// What `from=` of a mount means in a stage: an earlier stage by name, else an image.
+/// What `from=` of a mount means in a stage: an earlier stage by name, else a named context, else an image.
 pub(super) fn mount_source(
     dockerfile: &Dockerfile,
     from: &Word,
@@ -102,19 +144,36 @@ pub(super) fn mount_source(
     inputs: &Inputs,
 ) -> Result<Named, Diagnostic> {
     match dockerfile.mount_source(from, user)? {
-        Some(stage) => Ok(Named::Stage(stage.index)),
-        None => image(from, inputs),
+        Some(stage) => Ok(stage_or_files(dockerfile, stage.index, inputs)),
+        None => context_or_image(from, inputs),
     }
 }
 
-fn image(from: &Word, inputs: &Inputs) -> Result<Named, Diagnostic> {
+/// A stage, or the files that a named context has put in its place: those can be read where they are.
+fn stage_or_files(dockerfile: &Dockerfile, number: usize, inputs: &Inputs) -> Named {
+    match replacement(dockerfile, number, inputs) {
+        Some((name, NamedContext::Directory(_) | NamedContext::Remote(_))) => Named::Directory(name.to_owned()),
+        _ => Named::Stage(number),
+    }
+}
+
+fn context_or_image(from: &Word, inputs: &Inputs) -> Result<Named, Diagnostic> {
     if from.text == SCRATCH {
         return Ok(Named::Scratch);
+    }
+    if let Some(context) = inputs.contexts.find(&from.text) {
+        return Ok(match of_context(context, &inputs.platform) {
+            FromBase::Directory(name) => Named::Directory(name),
+            FromBase::Image(image) => Named::Image(image),
+            FromBase::Stage(number) => Named::Stage(number),
+            FromBase::Scratch => Named::Scratch,
+        });
     }
     let reference = Reference::parse(&from.text).map_err(|error| {
         Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text))
     })?;
-    Ok(Named::Image(Box::new(ImageKey { reference, platform: inputs.platform.clone() })))
+    let source = ImageSource::Registry(reference);
+    Ok(Named::Image(Box::new(ImageKey { source, platform: inputs.platform.clone() })))
 }
 
 /// Every tree that an instruction names, with the word that names it: `COPY --from`, and `from=` of RUN's mounts.

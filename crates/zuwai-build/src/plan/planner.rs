@@ -11,8 +11,9 @@ use zuwai_rootfs::step_mount::StepNetwork;
 use super::globals::{Globals, globals};
 use super::naming::{self, FromBase, Named, resolve_from};
 use super::stage::StageBuilder;
-use super::{Base, ImageKey, Plan, StagePlan, Tree};
+use super::{Base, ImageKey, Plan, StagePlan, Tree, files_row};
 use crate::error::BuildError;
+use crate::named_context::NamedContexts;
 
 /// What a plan is made from besides the Dockerfile.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Inputs {
     pub created: Created,
     /// The network of a RUN that asks for none of its own.
     pub network: StepNetwork,
+    /// What stands in place of images and stages (`--build-context`).
+    pub contexts: NamedContexts,
 }
 
 /// Gives the configurations of images. The one thing a plan asks for while it is made, because ONBUILD triggers and
@@ -66,7 +69,12 @@ pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Re
     let mut planner =
         Planner { dockerfile, inputs, images, globals, stages: Vec::new(), places: BTreeMap::new() };
     planner.stage(target)?;
-    Ok(Plan { stages: planner.stages })
+    let mut stages = planner.stages;
+    let missing = files_row::missing_row(&stages, dockerfile.stages.len(), &inputs.created);
+    if let Some(target) = stages.last_mut() {
+        target.config.history.extend(missing);
+    }
+    Ok(Plan { stages })
 }
 
 /// The images that the target is sure to need, as far as the Dockerfile alone tells (a base's triggers may add more):
@@ -85,7 +93,7 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
         }
         let from = resolve_from(dockerfile, number, &globals, inputs)?;
         match from.base {
-            FromBase::Scratch => {}
+            FromBase::Scratch | FromBase::Directory(_) => {}
             FromBase::Stage(number) => open.push(number),
             FromBase::Image(image) => {
                 let span = dockerfile.stages[number].from.image.span;
@@ -93,19 +101,19 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
                 expected.push(WantedImage { name: from.name, image: *image, at: Some(at) });
             }
         }
+        if from.is_replaced {
+            continue;
+        }
         for instruction in &dockerfile.stages[number].instructions {
             let sources = naming::sources(dockerfile, instruction, number, inputs)
                 .map_err(|diagnostic| diagnostic.in_source(&dockerfile.source))?;
             for (from, source) in sources {
                 match source {
                     Named::Stage(number) => open.push(number),
-                    Named::Scratch => {}
+                    Named::Scratch | Named::Directory(_) => {}
                     Named::Image(image) => {
                         let at = Diagnostic::error(from.span, "this image cannot be used")
-                            .with_help(format!(
-                                "no stage before this one is named {:?}, so it is an image",
-                                from.text
-                            ))
+                            .with_help(help_for_image(&from.text, inputs))
                             .in_source(&dockerfile.source);
                         expected.push(WantedImage { name: from.text, image: *image, at: Some(at) });
                     }
@@ -114,6 +122,14 @@ pub fn images_to_expect(dockerfile: &Dockerfile, inputs: &Inputs) -> Result<Vec<
         }
     }
     Ok(expected)
+}
+
+/// Why a name that is no stage's is an image's.
+fn help_for_image(name: &str, inputs: &Inputs) -> String {
+    match inputs.contexts.find(name) {
+        Some(_) => format!("--build-context puts this image in place of {name:?}"),
+        None => format!("no stage before this one is named {name:?}, so it is an image"),
+    }
 }
 
 fn target_stage(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
@@ -162,16 +178,25 @@ impl Planner<'_> {
                 let builder = StageBuilder::on_stage(below.config.clone(), below.scope.clone());
                 (Base::Stage(position), below.platform.clone(), builder)
             }
+            FromBase::Directory(name) => {
+                let builder = StageBuilder::new(ImageConfig::empty(&from.platform), false);
+                (Base::Directory(name), from.platform, builder)
+            }
             FromBase::Image(image) => {
                 let config = self.images.config(&image)?;
                 let platform = config.platform();
                 (Base::Image(image), platform, StageBuilder::new(ImageConfig::clone(&config), true))
             }
         };
-        let triggers = builder.take_triggers(&from.name)?;
+        let mut triggers = builder.take_triggers(&from.name)?;
         let stage = &self.dockerfile.stages[number];
+        let mut instructions = stage.instructions.as_slice();
+        if from.is_replaced {
+            triggers.clear();
+            instructions = &[];
+        }
         let written =
-            stage.instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
+            instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
         let expander = Expander::new(self.dockerfile.directives.escape);
         for (instruction, source, is_trigger) in all {
@@ -182,6 +207,7 @@ impl Planner<'_> {
                 .map(|(_, named)| match named {
                     Named::Stage(number) => Ok(Tree::Stage(self.stage(number)?)),
                     Named::Image(image) => Ok(Tree::Image(image)),
+                    Named::Directory(name) => Ok(Tree::Directory(name)),
                     Named::Scratch => Ok(Tree::Scratch),
                 })
                 .collect::<Result<Vec<_>, BuildError>>()?;

@@ -48,11 +48,6 @@ pub fn expansion_error(span: Span, error: &ExpandError) -> Diagnostic {
     Diagnostic::error(span, format!("failed to process this word: {error}"))
 }
 
-/// A feature that is understood and not done yet.
-pub(super) fn not_supported(span: Span, what: impl std::fmt::Display) -> Diagnostic {
-    Diagnostic::error(span, format!("{what} is not supported yet"))
-}
-
 /// Takes one instruction after the other.
 #[derive(Debug)]
 pub struct StageBuilder {

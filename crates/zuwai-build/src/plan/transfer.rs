@@ -1,10 +1,12 @@
 //! COPY and ADD: which files go where.
 
+use zuwai_context::remote::checksum::ChecksumError;
+use zuwai_context::remote::{Checksum, RemoteSource};
 use zuwai_dockerfile::ast::{AddInstruction, CopyInstruction, Transfer, TransferSource};
 use zuwai_dockerfile::{Diagnostic, Span, Word};
 
-use super::stage::{StageBuilder, not_supported};
-use super::{Action, AddOptions, CopyAction, CopySource, Tree};
+use super::stage::StageBuilder;
+use super::{Action, CopyAction, CopySource, RemoteCopy, Tree};
 
 impl StageBuilder {
     /// COPY: its history row and what it does.
@@ -25,27 +27,22 @@ impl StageBuilder {
     /// ADD: its history row and what it does.
     ///
     /// # Errors
-    /// When it asks for what is not supported yet.
+    /// When a remote source or its checksum is none.
     pub(super) fn add(
         &mut self,
         add: &AddInstruction,
         span: Span,
     ) -> Result<(Option<String>, Action), Diagnostic> {
-        if let Some(checksum) = &add.checksum {
-            return Err(not_supported(checksum.span, "ADD --checksum"));
-        }
-        if let Some(span) = add.keep_git_dir_span {
-            return Err(not_supported(span, "ADD --keep-git-dir"));
-        }
-        for source in &add.transfer.sources {
-            if let TransferSource::Path(path) = source
-                && is_remote(&path.text)
+        let (row, mut action) = self.transfer("ADD", &add.transfer, Tree::Context, span)?;
+        action.unpack_archives = add.unpack != Some(false);
+        check_checksum(add)?;
+        for (source, written) in action.sources.iter_mut().zip(in_order(&add.transfer)) {
+            if let TransferSource::Path(word) = written
+                && let Some(remote) = remote(word, add)?
             {
-                return Err(not_supported(path.span, "ADD of a URL or git repository"));
+                *source = CopySource::Remote(Box::new(remote));
             }
         }
-        let (row, mut action) = self.transfer("ADD", &add.transfer, Tree::Context, span)?;
-        action.add = Some(AddOptions { unpack: add.unpack });
         Ok((Some(row), Action::Copy(action)))
     }
 
@@ -66,7 +63,7 @@ impl StageBuilder {
             }
         }
         let mut sources = Vec::new();
-        for source in &transfer.sources {
+        for source in in_order(transfer) {
             match source {
                 TransferSource::Path(path) => {
                     row.push_str(&format!(" {}", path.text));
@@ -91,13 +88,51 @@ impl StageBuilder {
             destination.push('/');
         }
         let exclude = transfer.exclude.iter().map(|pattern| pattern.text.clone()).collect();
-        let (parents, link, add) = (false, transfer.link, None);
-        let action = CopyAction { from, sources, destination, chown, chmod, exclude, parents, link, add };
+        let (parents, link, unpack_archives) = (false, transfer.link, false);
+        let action =
+            CopyAction { from, sources, destination, chown, chmod, exclude, parents, link, unpack_archives };
         Ok((row, action))
     }
 }
 
-/// Whether ADD fetches this source instead of reading it from the context.
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| source.starts_with(scheme))
+/// The sources in the order in which BuildKit takes them: paths, then here-documents.
+fn in_order(transfer: &Transfer) -> impl Iterator<Item = &TransferSource> {
+    let is_path = |source: &&TransferSource| matches!(source, TransferSource::Path(_));
+    transfer.sources.iter().filter(is_path).chain(transfer.sources.iter().filter(move |it| !is_path(it)))
+}
+
+/// What ADD fetches instead of reading it from the context.
+fn remote(word: &Word, add: &AddInstruction) -> Result<Option<RemoteCopy>, Diagnostic> {
+    let Some(source) = RemoteSource::parse(&word.text) else { return Ok(None) };
+    let source = source.map_err(|error| Diagnostic::error(word.span, error.to_string()))?;
+    let mut copy = RemoteCopy {
+        checksum: None,
+        commit: None,
+        keep_git_dir: false,
+        unpack: add.unpack == Some(true),
+        source,
+    };
+    match (&copy.source, &add.checksum) {
+        (RemoteSource::Git(git), commit) => {
+            copy.keep_git_dir = add.keep_git_dir.or(git.keep_git_dir()).unwrap_or(false);
+            copy.commit = commit.as_ref().map(|word| word.text.clone());
+        }
+        (_, Some(checksum)) => {
+            let wrong = |error: ChecksumError| Diagnostic::error(checksum.span, error.to_string());
+            copy.checksum = Some(Checksum::parse(&checksum.text).map_err(wrong)?);
+        }
+        (_, None) => {}
+    }
+    Ok(Some(copy))
+}
+
+/// `--checksum` is for one remote source.
+fn check_checksum(add: &AddInstruction) -> Result<(), Diagnostic> {
+    let Some(checksum) = &add.checksum else { return Ok(()) };
+    let wrong = |message: &str| Err(Diagnostic::error(checksum.span, message));
+    match add.transfer.sources.as_slice() {
+        [TransferSource::Path(word)] if RemoteSource::parse(&word.text).is_some() => Ok(()),
+        [_] => wrong("checksum requires HTTP(S) or Git sources"),
+        _ => wrong("checksum can't be specified for multiple sources"),
+    }
 }

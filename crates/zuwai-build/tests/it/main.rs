@@ -7,10 +7,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use zuwai_build::BuildError;
-use zuwai_build::plan::planner::{Images, Inputs, plan};
-use zuwai_build::plan::{Action, ImageKey, Plan};
+use zuwai_build::named_context::{NamedContext, NamedContexts};
+use zuwai_build::plan::planner::{Images, Inputs, images_to_expect, plan};
+use zuwai_build::plan::{Action, ImageKey, ImageSource, Plan};
+use zuwai_oci::archive::LayoutReference;
 use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
+use zuwai_oci::reference::Reference;
 use zuwai_rootfs::step_mount::StepNetwork;
 
 /// Bases by their familiar name; whatever is not here has an empty configuration.
@@ -19,7 +22,8 @@ struct Bases(BTreeMap<&'static str, ImageConfig>);
 
 impl Images for Bases {
     fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError> {
-        let name = image.reference.familiar_name();
+        let familiar = image.source.familiar();
+        let name = familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned();
         let empty = || ImageConfig::empty(&image.platform);
         Ok(Arc::new(self.0.get(name.as_str()).cloned().unwrap_or_else(empty)))
     }
@@ -35,6 +39,7 @@ fn inputs(args: &[(&str, &str)], target: Option<&str>) -> Inputs {
         proxy_env: Vec::new(),
         created: Created::parse("2026-01-02T03:04:05Z").unwrap(),
         network: StepNetwork::Host,
+        contexts: NamedContexts::default(),
     }
 }
 
@@ -46,6 +51,21 @@ fn try_plan(
 ) -> Result<Plan, BuildError> {
     let dockerfile = zuwai_dockerfile::parse("Dockerfile", text.as_bytes())?;
     plan(&dockerfile, &inputs(args, target), bases)
+}
+
+/// As [`golden`], with named contexts.
+fn golden_with_contexts(name: &str, text: &str, contexts: &[(&str, NamedContext)], bases: &Bases) {
+    let mut inputs = inputs(&[], None);
+    for (name, context) in contexts {
+        inputs.contexts.insert(name, context.clone()).unwrap();
+    }
+    let dockerfile = zuwai_dockerfile::parse("Dockerfile", text.as_bytes()).unwrap();
+    let expected = images_to_expect(&dockerfile, &inputs).unwrap();
+    let mut shown = show(&plan(&dockerfile, &inputs, bases).unwrap());
+    for image in expected {
+        let _ = writeln!(shown, "expects {} for {}", image.image.source, image.image.platform);
+    }
+    insta::assert_snapshot!(name, shown);
 }
 
 fn show(plan: &Plan) -> String {
@@ -176,5 +196,53 @@ fn what_is_wrong_or_not_done_yet_is_named_with_its_place() {
         ("bad_platform", "FROM --platform=a/b/c/d x\n"),
     ] {
         golden(&format!("error_{name}"), text, &[], None, &Bases::default());
+    }
+}
+
+/// Each as BuildKit does it, with buildx's `--build-context`.
+#[test]
+fn named_contexts_stand_in_place_of_images_and_stages() {
+    let directory = || NamedContext::Directory("/ctx".into());
+    let image = |name: &str| {
+        let reference = Reference::parse(name).unwrap();
+        NamedContext::Image(Box::new(ImageSource::Registry(reference)))
+    };
+    let layout = || {
+        let layout = LayoutReference::parse("/layout:1").unwrap();
+        NamedContext::Image(Box::new(ImageSource::Layout(layout)))
+    };
+    let mut base = ImageConfig::empty(&Platform::parse("linux/amd64").unwrap());
+    base.config.env = vec!["PATH=/p".to_owned(), "E=1".to_owned()];
+    base.config.on_build = vec!["RUN triggered".to_owned()];
+    let bases = Bases([("base", base)].into());
+    for (name, text, contexts) in [
+        (
+            "names",
+            "ARG V=app\nFROM docker.io/library/$V AS one\nFROM other:1\nCOPY --from=app:latest a b\nCOPY --from=app:2 a b\n\
+             COPY --from=one a b\nRUN --mount=from=app,target=/m --mount=from=nothing,target=/n x\n",
+            vec![("app", image("base")), ("other:1", layout()), ("nothing", NamedContext::Scratch)],
+        ),
+        ("from_files", "FROM ctx\nENV A=b\nCOPY a /b\nWORKDIR /w\nLABEL c=d\n", vec![("ctx", directory())]),
+        ("from_files_alone", "FROM ctx\nENV A=b\n", vec![("ctx", directory())]),
+        (
+            "from_files_then_stage",
+            "FROM ctx AS One\ncopy a /b\nFROM one\nRUN x\nFROM one\n",
+            vec![("ctx", directory())],
+        ),
+        (
+            "stage_replaced_by_image",
+            "FROM gone AS Stage\nRUN never\nFROM stage\nRUN x\n",
+            vec![("stage", image("base"))],
+        ),
+        (
+            "stage_replaced_by_files",
+            "FROM gone AS stage\nRUN never\nFROM scratch\nCOPY --from=0 a /\nCOPY --from=STAGE b /\n",
+            vec![("stage", directory())],
+        ),
+        ("a_stage_comes_first", "FROM scratch AS x\nCOPY a /\nFROM x AS y\nFROM y\n", vec![("y:1", directory())]),
+        ("scratch_stays", "FROM scratch\nCOPY --from=scratch a /\n", vec![("scratch", directory())]),
+        ("unused", "FROM base2\n", vec![("ctx", directory())]),
+    ] {
+        golden_with_contexts(&format!("contexts_{name}"), text, &contexts, &bases);
     }
 }
