@@ -49,6 +49,9 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
+/// Links to the devices of the network in which `/sys` was mounted.
+const NETWORK_DEVICES: &str = "/sys/class/net";
+
 /// A root that was entered.
 #[derive(Debug)]
 pub(super) struct Entrance {
@@ -167,8 +170,9 @@ fn mount_dev() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A fresh `/sys` shows the devices of the step's own network namespace, if it has one; else the kernel refuses it, and
-/// the outer one must do. Where that cannot be had either, an empty one does for a build.
+/// A fresh `/sys` shows the devices of the step's own network namespace, if it has one. Else, or where the outer one has
+/// masked parts, the kernel refuses it, and the outer one must do; an empty one does for a build where that cannot be had
+/// either.
 fn mount_sys(network: StepNetwork) -> Result<(), Failure> {
     mount_point("/sys")?;
     let fresh = network == StepNetwork::None && mount("sysfs", "/sys", NO_SURPRISES, c"").is_ok();
@@ -177,6 +181,8 @@ fn mount_sys(network: StepNetwork) -> Result<(), Failure> {
         let _ = rustix::mount::mount_bind_recursive("sys/fs/cgroup", "/sys/fs/cgroup");
     } else if rustix::mount::mount_bind_recursive("sys", "/sys").is_err() {
         return Ok(());
+    } else if network == StepNetwork::None && fs::symlink_metadata(NETWORK_DEVICES).is_ok() {
+        cover(Path::new(NETWORK_DEVICES), true).during("hide the network's devices")?;
     }
     read_only::make_all(Path::new("/sys")).during("make /sys read-only")
 }

@@ -21,7 +21,7 @@ pub const EXPECTED: &str = "given\nro: Read-only file system\n\
     secret 0400\nscript /dev/pipes/EOF\n\
     hello\n\
     lo\n\
-    Exited(0)\n";
+    Exited(1)\n";
 
 const SCRIPT: &str = "
     cat /ro/file; echo x 2>&1 > /ro/new | grep -o ': Read-only.*' | sed 's/^/ro/'
@@ -31,7 +31,7 @@ const SCRIPT: &str = "
     echo tmpfs: $(stat -c %a /t/m); dd if=/dev/zero of=/t/m/x bs=64k count=20 2>&1 | grep -q 'No space' && echo full
     echo $(cat /run/secrets/s) $(stat -c 0%a /run/secrets/s); /dev/pipes/EOF
     /own inside connect /run/agent
-    ip -o link | cut -d: -f2 | tr -d ' '
+    ip -o link | cut -d: -f2 | tr -d ' '; ls /sys/class/net | grep -v lo
 ";
 
 /// Does it in a root with busybox, with a new directory `work` for all that is outside; tells what was said, and what is
