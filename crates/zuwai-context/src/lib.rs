@@ -9,15 +9,18 @@
 //! - [`patterns`]: the pattern language of `.dockerignore` and `COPY --exclude`.
 //! - [`ignore`]: which ignore file counts, and what it says.
 //! - [`context`]: the directory with its patterns.
+//! - [`scan`]: what a build would get of it; [`digest`]: a digest of that.
 //! - [`remote`]: what `ADD` fetches from elsewhere.
 
 pub mod context;
+pub mod digest;
 pub mod error;
 pub mod ignore;
 pub mod location;
 pub mod pattern;
 pub mod patterns;
 pub mod remote;
+pub mod scan;
 
 pub use context::Context;
 pub use error::ContextError;

@@ -117,8 +117,28 @@ pub fn walk<V>(root: &Root, threads: usize, visit: V) -> Result<(), RootfsError>
 where
     V: Fn(Directory<'_>) -> Result<(), RootfsError> + Sync,
 {
+    walk_chosen(root, threads, (), |directory, (), below| {
+        visit(directory)?;
+        let directories = directory.listing.iter().filter(|(_, metadata)| metadata.is_directory());
+        for (name, _) in directories {
+            below.push((directory.child(name)?, ()));
+        }
+        Ok(())
+    })
+}
+
+/// Reads a tree as [`walk`] does, but enters only the directories that `visit` adds to the list it is handed, each with
+/// what `visit` wants to know when it comes to it; `top` is that of the root.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_chosen<S, V>(root: &Root, threads: usize, top: S, visit: V) -> Result<(), RootfsError>
+where
+    S: Send,
+    V: Fn(Directory<'_>, S, &mut Vec<(ImagePath, S)>) -> Result<(), RootfsError> + Sync,
+{
     let queue = Queue {
-        state: Mutex::new(State { waiting: vec![ImagePath::root()], busy: 0, failed: None }),
+        state: Mutex::new(State { waiting: vec![(ImagePath::root(), top)], busy: 0, failed: None }),
         changed: Condvar::new(),
     };
     if threads <= 1 {
@@ -134,32 +154,32 @@ where
     state.failed.map_or(Ok(()), Err)
 }
 
-struct Queue {
-    state: Mutex<State>,
+struct Queue<S> {
+    state: Mutex<State<S>>,
     changed: Condvar,
 }
 
-struct State {
-    waiting: Vec<ImagePath>,
+struct State<S> {
+    waiting: Vec<(ImagePath, S)>,
     busy: usize,
     failed: Option<RootfsError>,
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<S> Queue<S> {
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next directory; `None` when the walk is over.
-    fn next(&self) -> Option<ImagePath> {
+    fn next(&self) -> Option<(ImagePath, S)> {
         let mut state = self.lock();
         loop {
             if state.failed.is_some() {
                 return None;
             }
-            if let Some(path) = state.waiting.pop() {
+            if let Some(next) = state.waiting.pop() {
                 state.busy += 1;
-                return Some(path);
+                return Some(next);
             }
             if state.busy == 0 {
                 return None;
@@ -168,7 +188,7 @@ impl Queue {
         }
     }
 
-    fn done(&self, below: &mut Vec<ImagePath>, result: Result<(), RootfsError>) {
+    fn done(&self, below: &mut Vec<(ImagePath, S)>, result: Result<(), RootfsError>) {
         let mut state = self.lock();
         state.busy -= 1;
         state.waiting.append(below);
@@ -180,33 +200,35 @@ impl Queue {
     }
 }
 
-fn work<V>(root: &Root, queue: &Queue, visit: &V)
+fn work<S, V>(root: &Root, queue: &Queue<S>, visit: &V)
 where
-    V: Fn(Directory<'_>) -> Result<(), RootfsError> + Sync,
+    V: Fn(Directory<'_>, S, &mut Vec<(ImagePath, S)>) -> Result<(), RootfsError> + Sync,
 {
     let mut names = Names::default();
     let mut listing = Listing::default();
     let mut below = Vec::new();
-    while let Some(path) = queue.next() {
-        let result = visit_one(root, &path, visit, &mut names, &mut listing, &mut below);
+    while let Some((path, known)) = queue.next() {
+        let result = list(root, &path, &mut names, &mut listing).and_then(|handle| match handle {
+            Some(handle) => {
+                let directory = Directory { path: &path, handle: handle.as_fd(), listing: &listing };
+                visit(directory, known, &mut below)
+            }
+            None => Ok(()),
+        });
         queue.done(&mut below, result);
     }
 }
 
-fn visit_one<V>(
+/// Lists a directory; `None` if it is gone.
+fn list(
     root: &Root,
     path: &ImagePath,
-    visit: &V,
     names: &mut Names,
     listing: &mut Listing,
-    below: &mut Vec<ImagePath>,
-) -> Result<(), RootfsError>
-where
-    V: Fn(Directory<'_>) -> Result<(), RootfsError> + Sync,
-{
+) -> Result<Option<OwnedFd>, RootfsError> {
     let handle = match open(root, path) {
         Ok(handle) => handle,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !path.is_root() => return Ok(()),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !path.is_root() => return Ok(None),
         Err(error) => return Err(RootfsError::io("open directory", path)(error)),
     };
     let kept = root.keep_out().reaches_below(path);
@@ -217,17 +239,12 @@ where
             continue;
         }
         match Metadata::at(handle.as_fd(), name) {
-            Ok(metadata) => {
-                if metadata.is_directory() {
-                    below.push(child(path, name)?);
-                }
-                listing.push(name, metadata);
-            }
+            Ok(metadata) => listing.push(name, metadata),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(RootfsError::io("look at", &child(path, name)?)(error)),
         }
     }
-    visit(Directory { path, handle: handle.as_fd(), listing })
+    Ok(Some(handle))
 }
 
 /// Opens a real path for reading; a link in its last place is refused.
