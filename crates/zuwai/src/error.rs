@@ -128,6 +128,12 @@ pub enum ProgramError {
     /// There is no place for the builder's files.
     #[error("there is no place to keep files in: neither --root-dir nor XDG_DATA_HOME nor HOME is set")]
     NoRootDirectory,
+    /// A build context cannot be used, or its ignore file cannot.
+    #[error(transparent)]
+    Ignore(#[from] zuwai_context::ContextError),
+    /// A build context cannot be read.
+    #[error(transparent)]
+    ReadContext(#[from] zuwai_rootfs::RootfsError),
     /// Certificates, credentials or another part of talking to registries cannot be had.
     #[error(transparent)]
     Registry(#[from] zuwai_oci::OciError),

@@ -11,6 +11,7 @@
 //! - [`executor`]: kaniko's flags (`executor/flags.rs`) and what they mean (`executor/request.rs`).
 //! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
 //! - [`check_command`]: `zuwai check`, and what it says to people and programs.
+//! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
 //! - [`secrets`], [`ssh`], [`csv`]: `--secret` and `--ssh`, read at the start.
 //! - [`surroundings`]: what the machine looks like before anything is unpacked.
@@ -23,6 +24,7 @@ mod build_command;
 mod building;
 mod certificates;
 mod check_command;
+mod context_command;
 mod csv;
 mod environment;
 mod error;

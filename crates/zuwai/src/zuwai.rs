@@ -3,6 +3,7 @@
 use crate::build_command;
 use crate::certificates;
 use crate::check_command;
+use crate::context_command;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -18,6 +19,7 @@ pub const COMMAND: Command = Command {
         ("build", "Build an image from a Dockerfile"),
         ("ca-roots", "Print the certificate authorities that come with the program, as PEM"),
         ("check", "Check a Dockerfile by BuildKit's build checks, without building it"),
+        ("context", "Look at a build context"),
         ("explain", "Say why steps were built again (not supported yet)"),
         ("help", "Print this help"),
         ("index", "Put images of several platforms together (not supported yet)"),
@@ -40,11 +42,15 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
     match first.as_str() {
         "build" => return build_command::run(arguments, environment),
         "check" => return check_command::run(arguments, environment),
+        "context" => return context_command::run(arguments),
         "help" if arguments.first().is_some_and(|word| word == "build") => {
             terminal::print(&build_command::COMMAND.help());
         }
         "help" if arguments.first().is_some_and(|word| word == "check") => {
             terminal::print(&check_command::COMMAND.help());
+        }
+        "help" if arguments.first().is_some_and(|word| word == "context") => {
+            terminal::print(&context_command::COMMAND.help());
         }
         "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
         "version" | "--version" => terminal::print(&terminal::version()),

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod check;
+mod context;
 mod help;
 mod mistakes;
 mod program;
