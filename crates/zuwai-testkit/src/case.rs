@@ -8,6 +8,7 @@
 //!
 //! In Dockerfiles and `args`, `registry.test/` stands for the registry of the run, `web.test/` for the folder `www/` beside the
 //! context on a web server, and `git.test/` for the repositories in it. `setup` makes what is there, and may write `../args`.
+//! In `args`, `case.test/` stands for the case's folder, wherever a builder sees it.
 
 use std::path::{Path, PathBuf};
 
@@ -94,6 +95,7 @@ impl Case {
             let text = std::fs::read_to_string(folder.join(name)).ok();
             text.map(|text| {
                 text.replace("registry.test/", &format!("{registry}/"))
+                    .replace("case.test/", &format!("{}/", folder.display()))
                     .replace("web.test/", &format!("{web}/{}/www/", self.name))
                     .replace("git.test/", &format!("{web}/git/{}/www/", self.name))
             })

@@ -129,7 +129,8 @@ impl Oracle {
         let mut command = self.buildx();
         command.args(["--network=host", "--provenance=false", "--output"]);
         command.arg(format!("type=oci,tar=false,dest={}", self.inside(output)));
-        command.arg("--file").arg(self.inside(file)).args(flags).arg(self.inside(context));
+        command.arg("--file").arg(self.inside(file)).args(flags.iter().map(|flag| self.inside_flag(flag)));
+        command.arg(self.inside(context));
         let finished = run(&mut command);
         if finished.code == 0 { Ok(Image::layout(output)) } else { Err(finished.all()) }
     }
@@ -156,6 +157,11 @@ impl Oracle {
         ]);
         command.args(["docker", "buildx", "build", "--progress=plain"]);
         command
+    }
+
+    /// A flag whose value may name a place in the folder.
+    fn inside_flag(&self, flag: &str) -> String {
+        flag.replace(&self.folder.display().to_string(), "/mnt/d")
     }
 
     fn inside(&self, path: &Path) -> String {

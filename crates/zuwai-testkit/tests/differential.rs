@@ -55,7 +55,9 @@ fn build_in_container(environment: Environment, case: &Prepared, output: &Path) 
         "--oci-layout-path=/output/image".to_owned(),
     ];
     // The one flag that the executor knows by another name.
-    arguments.extend(case.flags.iter().map(|flag| flag.replace("--platform", "--custom-platform")));
+    let folder = case.folder.display().to_string();
+    let flags = case.flags.iter().map(|flag| flag.replace("--platform", "--custom-platform"));
+    arguments.extend(flags.map(|flag| flag.replace(&folder, "/case")));
     let mounts = [(case.folder.as_path(), "/case"), (output, "/output")];
     let finished = Podman::shared().execute(environment, &mounts, &arguments);
     match finished.code {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::build_contexts::BuildContextError;
 use crate::logging::LogError;
 use crate::pflag::FlagError;
 use crate::secrets::SecretError;
@@ -111,6 +112,9 @@ pub enum ProgramError {
     /// An `--ssh` whose socket or keys cannot be used.
     #[error("cannot use --ssh")]
     Ssh(#[from] SshFlagError),
+    /// A `--build-context` that cannot be used.
+    #[error(transparent)]
+    BuildContext(#[from] BuildContextError),
     /// A label without a name.
     #[error("invalid label {0:?}: its name is missing")]
     Label(String),
@@ -143,6 +147,9 @@ impl ProgramError {
     /// Whether help for the command's flags is of help.
     pub fn is_about_typing(&self) -> bool {
         if let Self::Secret(error) = self {
+            return error.is_about_typing();
+        }
+        if let Self::BuildContext(error) = self {
             return error.is_about_typing();
         }
         matches!(

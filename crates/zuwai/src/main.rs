@@ -21,6 +21,7 @@
 //! - [`error`], [`failure`]: what goes wrong, how it is said, and the exit code.
 
 mod build_command;
+mod build_contexts;
 mod building;
 mod certificates;
 mod check_command;

@@ -13,7 +13,7 @@ use crate::error::ProgramError;
 use crate::executor::request::isolation;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
-use crate::{building, pairs, registries, secrets, ssh};
+use crate::{build_contexts, building, pairs, registries, secrets, ssh};
 
 /// A build, and what is to be said after it.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         dockerfile,
         context,
         target: flags.non_empty("target").map(str::to_owned),
+        build_contexts: build_contexts::read(flags.list("build-context"))?,
         build_args: pairs::build_arguments(flags.list("build-arg"), environment)?,
         labels: pairs::labels(flags.list("label"))?,
         platform,

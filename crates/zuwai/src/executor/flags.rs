@@ -140,6 +140,11 @@ pub const EXECUTOR: &[Flag] = &[
         .short('v')
         .default("info"),
     // Zuwai's own.
+    flag(
+        "build-context",
+        List,
+        "context in place of an image or a stage: NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY, or an address",
+    ),
     flag("isolation", Word("string", &["auto", "namespaces", "in-place"]), "where RUN runs").default("auto"),
 ];
 

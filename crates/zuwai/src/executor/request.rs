@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
-use crate::{building, pairs, registries, secrets};
+use crate::{build_contexts, building, pairs, registries, secrets};
 
 /// The build that the flags mean.
 ///
@@ -48,6 +48,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
     Ok(BuildRequest {
         dockerfile,
         context: Some(context),
+        build_contexts: build_contexts::read(flags.list("build-context"))?,
         target,
         build_args: pairs::build_arguments(flags.list("build-arg"), environment)?,
         labels: pairs::labels(flags.list("label"))?,
