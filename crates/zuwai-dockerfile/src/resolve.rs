@@ -8,7 +8,7 @@ use crate::heredoc::Heredoc;
 
 impl Instruction {
     /// The same instruction with quotes removed and variables replaced in every word where BuildKit does so: ADD,
-    /// COPY (not `--from`), ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR and here-documents of COPY and ADD.
+    /// COPY (not `--from` and `--exclude`), ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR and here-documents of COPY and ADD.
     /// ARG stays as it is: its names take no variables, a default counts only where no value is given from outside, and
     /// sees the arguments before it in the same line. CMD, ENTRYPOINT, HEALTHCHECK, MAINTAINER, ONBUILD, RUN and SHELL stay as they are; RUN's mounts are made
     /// by [`crate::mount::MountFlag::resolve`].
@@ -105,7 +105,6 @@ impl Resolver<'_> {
             destination: self.word(&transfer.destination)?,
             chown: self.optional(transfer.chown.as_ref())?,
             chmod: self.optional(transfer.chmod.as_ref())?,
-            exclude: self.words(&transfer.exclude)?,
             ..transfer.clone()
         })
     }

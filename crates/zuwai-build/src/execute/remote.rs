@@ -22,8 +22,8 @@ use crate::ssh::{self, DEFAULT_ID};
 pub struct Fetched {
     /// The tree it is in: the checkout, or the directory of the file.
     root: Root,
-    /// The file; `None` for a whole checkout.
-    file: Option<ImagePath>,
+    /// Where in it: the file, or the root for a whole checkout.
+    path: ImagePath,
     /// Whether it is extracted if it is an archive.
     extract: bool,
 }
@@ -37,10 +37,7 @@ impl Fetched {
     /// What is copied.
     pub fn source(&self) -> Source<'_> {
         let tree = self.tree();
-        match &self.file {
-            Some(path) => Source::Fetched { tree, path, extract: self.extract },
-            None => Source::Path(tree, b"."),
-        }
+        Source::Fetched { tree, path: &self.path, extract: self.extract }
     }
 }
 
@@ -64,8 +61,8 @@ pub fn fetch(
             tracing::info!("Fetching {}", source.location());
             fetcher.fetch_http(source, root.host_path(), &options)?;
             let name = source.file_name().as_encoded_bytes();
-            let file = ImagePath::new(name).map_err(|error| StepError::Invalid(error.to_string()))?;
-            Ok(Fetched { root, file: Some(file), extract: remote.unpack })
+            let path = ImagePath::new(name).map_err(|error| StepError::Invalid(error.to_string()))?;
+            Ok(Fetched { root, path, extract: remote.unpack })
         }
         RemoteSource::Git(source) => {
             let (ssh, _served) = ssh_agent(source, &root, request)?;
@@ -90,11 +87,11 @@ fn checked_out(root: Root, part: PathBuf) -> Result<Fetched, StepError> {
     if part.is_dir() {
         let failed = |source| StepError::Checkout { path: part.clone(), source };
         let root = Root::open(&part, KeepOut::default()).map_err(failed)?;
-        return Ok(Fetched { root, file: None, extract: false });
+        return Ok(Fetched { root, path: ImagePath::root(), extract: false });
     }
     let inside = part.strip_prefix(root.host_path()).unwrap_or(&part).as_os_str().as_encoded_bytes();
-    let file = ImagePath::clamped(inside).map_err(|error| StepError::Invalid(error.to_string()))?;
-    Ok(Fetched { root, file: Some(file), extract: false })
+    let path = ImagePath::clamped(inside).map_err(|error| StepError::Invalid(error.to_string()))?;
+    Ok(Fetched { root, path, extract: false })
 }
 
 /// What a web server is told: `HTTP_AUTH_HEADER_<host>`, else `HTTP_AUTH_TOKEN_<host>`.
@@ -132,8 +129,12 @@ fn ssh_agent(
     root: &Root,
     request: &BuildRequest,
 ) -> Result<(SshOptions, Option<ssh::Serving>), StepError> {
-    let agent = request.ssh.get(DEFAULT_ID).filter(|_| source.is_ssh());
-    let Some(agent) = agent else { return Ok((SshOptions::default(), None)) };
+    if !source.is_ssh() {
+        return Ok((SshOptions::default(), None));
+    }
+    let Some(agent) = request.ssh.get(DEFAULT_ID) else {
+        return Err(StepError::NoSshAgent { id: DEFAULT_ID.to_owned() });
+    };
     let socket = root.host_path().with_extension("agent");
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let served = ssh::serve(agent, &socket, 0o600, uid, gid)?;

@@ -130,7 +130,7 @@ pub fn make_directory(
     action: &WorkdirAction,
 ) -> Result<ChangeSet, StepError> {
     let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let owner = if action.user.is_empty() { (0, 0) } else { resolve_owner(&tree.root, &action.user)? };
+    let owner = if action.user.is_empty() { None } else { Some(resolve_owner(&tree.root, &action.user)?) };
     let changes = copy::directory::make_directories(&tree.root, &action.path, owner)?;
     if let Some(tree) = trees.stage_mut(position) {
         tree.refresh(&changes)?;

@@ -19,7 +19,8 @@ impl StageBuilder {
         tree: Tree,
         span: Span,
     ) -> Result<(Option<String>, Action), Diagnostic> {
-        let (row, mut action) = self.transfer("COPY", &copy.transfer, tree, span)?;
+        let keyword = if copy.parents { "COPY --parents" } else { "COPY" };
+        let (row, mut action) = self.transfer(keyword, &copy.transfer, tree, span)?;
         action.parents = copy.parents;
         Ok((Some(row), Action::Copy(action)))
     }
@@ -88,11 +89,27 @@ impl StageBuilder {
             destination.push('/');
         }
         let exclude = transfer.exclude.iter().map(|pattern| pattern.text.clone()).collect();
-        let (parents, link, unpack_archives) = (false, transfer.link, false);
+        // As BuildKit: with --chmod a copy is never linked.
+        let link = transfer.link && chmod.is_none();
+        if let Some(owner) = transfer.chown.as_ref().filter(|_| link) {
+            check_linked_owner(owner)?;
+        }
+        let (parents, unpack_archives) = (false, false);
         let action =
             CopyAction { from, sources, destination, chown, chmod, exclude, parents, link, unpack_archives };
         Ok((row, action))
     }
+}
+
+/// A linked layer knows no users and groups: nothing is below it.
+fn check_linked_owner(owner: &Word) -> Result<(), Diagnostic> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if owner.text.split(':').all(is_number) {
+        return Ok(());
+    }
+    let message = format!("--chown={} is no number: invalid user index with --link", owner.text);
+    Err(Diagnostic::error(owner.span, message)
+        .with_help("a linked layer does not see the base's users: write UID:GID, or leave --link out"))
 }
 
 /// The sources in the order in which BuildKit takes them: paths, then here-documents.
@@ -114,6 +131,20 @@ fn remote(word: &Word, add: &AddInstruction) -> Result<Option<RemoteCopy>, Diagn
     };
     match (&copy.source, &add.checksum) {
         (RemoteSource::Git(git), commit) => {
+            if let (Some(flag), Some(query)) = (add.keep_git_dir, git.keep_git_dir())
+                && flag != query
+            {
+                let span = add.keep_git_dir_span.unwrap_or(word.span);
+                return Err(Diagnostic::error(span, "inconsistent keep-git-dir configuration")
+                    .with_help("the flag and the address say different things"));
+            }
+            if let (Some(flag), Some(query)) = (commit, git.checksum())
+                && flag.text != query
+            {
+                let message = format!("checksum mismatch {:?} != {query:?}", flag.text);
+                return Err(Diagnostic::error(flag.span, message)
+                    .with_help("the flag and the address say different things"));
+            }
             copy.keep_git_dir = add.keep_git_dir.or(git.keep_git_dir()).unwrap_or(false);
             copy.commit = commit.as_ref().map(|word| word.text.clone());
         }
