@@ -63,6 +63,11 @@ impl Scope {
         self.layers().any(|layer| layer.declared.contains(name))
     }
 
+    /// The names that are declared as arguments, with a value or without.
+    pub fn declared(&self) -> impl Iterator<Item = &str> {
+        self.layers().flat_map(|layer| &layer.declared).map(String::as_str)
+    }
+
     pub fn base_is_known(&self) -> bool {
         self.base_is_known
     }

@@ -101,7 +101,7 @@ impl Words<'_> {
         if self.scope.base_is_known() {
             return undefined_suggestion(name, self.scope.names()).map(str::to_owned);
         }
-        let names: Vec<&str> = self.scope.names().collect();
+        let names: Vec<&str> = self.scope.names().chain(self.scope.declared()).collect();
         suggest::nearest(name, &names).map(str::to_owned)
     }
 }

@@ -92,6 +92,7 @@ fn a_variable_may_come_from_an_unknown_base_unless_a_known_one_is_nearly_the_sam
     let text = "FROM image\nARG version=1\nCOPY $CATALINA_HOME $versoin /\n";
     let expected = "UndefinedVar: Usage of undefined variable '$versoin' (did you mean $version?)";
     assert_eq!(found(text, &Inputs::default()), [expected]);
+    assert_eq!(found(&text.replace("=1", ""), &Inputs::default()), [expected]);
     let text = "FROM image AS a\nFROM a\nCOPY $CATALINA_HOME /\n";
     assert_eq!(found(text, &Inputs::default()), [] as [String; 0]);
 }
