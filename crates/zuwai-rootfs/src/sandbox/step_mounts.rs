@@ -44,8 +44,8 @@ impl Placement {
     fn find(stubs: &mut Stubs, mount: &StepMount) -> Result<Self, Failure> {
         let doing = format!("mount the {} at {}", noun(&mount.kind), mount.target.display());
         let real = stubs::real_path(&mount.target).during(&doing)?;
-        if real.starts_with("/proc") {
-            return Err(Failure::new(&doing, "nothing can be mounted in /proc"));
+        if let Some(refusal) = refusal(&real, &mount.kind) {
+            return Err(Failure::new(&doing, refusal));
         }
         let before = fs::symlink_metadata(&real).ok();
         let is_directory = source_is_directory(&mount.kind).map_err(|failure| failure.within(&doing))?;
@@ -97,6 +97,20 @@ impl Placement {
         let options = std::ffi::CString::new(options).unwrap_or_default();
         rustix::mount::mount("tmpfs", &self.target, "tmpfs", MountFlags::NOSUID, options.as_c_str())
     }
+}
+
+/// Why nothing, or not this, can be mounted at a real path.
+fn refusal(real: &Path, kind: &StepMountKind) -> Option<&'static str> {
+    if real == Path::new("/") {
+        // By a link.
+        return Some("this is the root");
+    }
+    if real.starts_with("/proc") {
+        return Some("nothing can be mounted in /proc");
+    }
+    // Devices are made there, and what must be on no disk has a name there for a moment.
+    (real == Path::new("/dev") && !matches!(kind, StepMountKind::Tmpfs { .. }))
+        .then_some("nothing but a tmpfs can be mounted on /dev itself")
 }
 
 fn noun(kind: &StepMountKind) -> &'static str {

@@ -535,6 +535,7 @@ fn impossible_mounts_say_why() -> Verdict {
     needed()?;
     let (root, directory, (_keep, tree)) = (used_root(), tempfile::tempdir().unwrap(), source());
     symlink("/loop", root.path().join("loop")).unwrap();
+    symlink("x/..", root.path().join("top")).unwrap();
     let root_before = listing(root.path());
     for (mounts, expected) in [
         (
@@ -548,6 +549,11 @@ fn impossible_mounts_say_why() -> Verdict {
         (vec![tmpfs("/etc/passwd/x")], "mount the tmpfs at /etc/passwd/x: Not a directory"),
         (vec![tmpfs("/loop/x")], "mount the tmpfs at /loop/x: Too many levels of symbolic links"),
         (vec![tmpfs("/proc/x")], "mount the tmpfs at /proc/x: nothing can be mounted in /proc"),
+        (vec![tmpfs("/top")], "mount the tmpfs at /top: this is the root"),
+        (
+            vec![cache("/dev", directory.path(), false)],
+            "mount the cache at /dev: nothing but a tmpfs can be mounted on /dev itself",
+        ),
         (vec![tmpfs("/sys/x")], "mount the tmpfs at /sys/x: Read-only file system"),
         (
             vec![bind("/new", tree.clone(), true), tmpfs("/new/none")],
