@@ -10,8 +10,8 @@ use zuwai_oci::image::Image;
 use zuwai_oci::registry::Registry;
 
 use crate::error::BuildError;
-use crate::plan::{ImageKey, ImageSource};
 use crate::plan::planner::{Images, WantedImage};
+use crate::plan::{ImageKey, ImageSource};
 
 /// Images as registries and OCI layouts have them, each asked for once a build.
 pub struct RegistryImages<'a> {

@@ -85,11 +85,9 @@ mod tests {
         {
             contexts.insert(name, NamedContext::Directory(directory.into())).unwrap();
         }
-        let found = |name: &str| {
-            match contexts.find(name)?.1 {
-                NamedContext::Directory(directory) => Some(directory.as_path()),
-                _ => None,
-            }
+        let found = |name: &str| match contexts.find(name)?.1 {
+            NamedContext::Directory(directory) => Some(directory.as_path()),
+            _ => None,
         };
         for (name, directory) in [
             ("a", Some("/a")),

@@ -71,8 +71,9 @@ impl Contexts {
                 Some((_, NamedContext::Remote(source))) => {
                     let root = trees.new_root()?;
                     let fetched = remote::fetch(&RemoteCopy::whole(source.clone()), root, network, request);
-                    Named::Fetched(fetched.map_err(|source| {
-                        BuildError::Files { context: name.clone(), source: Box::new(source) }
+                    Named::Fetched(fetched.map_err(|source| BuildError::Files {
+                        context: name.clone(),
+                        source: Box::new(source),
                     })?)
                 }
                 // These have no files of their own.

@@ -86,9 +86,7 @@ fn source_tree<'a>(
     contexts: &'a Contexts,
 ) -> Result<SourceTree<'a>, StepError> {
     match from {
-        Tree::Context | Tree::Directory(_) => {
-            contexts.source(from).ok_or(StepError::NoContext)
-        }
+        Tree::Context | Tree::Directory(_) => contexts.source(from).ok_or(StepError::NoContext),
         Tree::Stage(stage) => Ok(SourceTree::stage(&trees.stage(*stage).ok_or(StepError::NoTree)?.root)),
         Tree::Image(image) => Ok(SourceTree::stage(trees.image(image).ok_or(StepError::NoTree)?)),
         Tree::Scratch => trees.empty().map(SourceTree::stage).ok_or(StepError::NoTree),

@@ -145,7 +145,8 @@ impl Sources<'_> {
         copy(&root, source_tree, &[pattern], b"/", &CopyOptions::default())?;
         let whole = root.host_path().to_owned();
         // A directory's files are in the new root, a file is one of them.
-        let is_directory = source_tree.root.metadata_followed(&part)?.is_some_and(|found| found.is_directory());
+        let is_directory =
+            source_tree.root.metadata_followed(&part)?.is_some_and(|found| found.is_directory());
         let place = match part.name() {
             Some(name) if !is_directory => whole.join(OsStr::from_bytes(name)),
             _ => whole,

@@ -15,7 +15,8 @@ pub(super) fn missing_row(stages: &[StagePlan], count: usize, created: &Created)
     let context = context_below(stages, target)?;
     Some(History {
         created: Some(created.clone()),
-        created_by: last_layer(stages, target, count).unwrap_or_else(|| format!("local source for {context}")),
+        created_by: last_layer(stages, target, count)
+            .unwrap_or_else(|| format!("local source for {context}")),
         comment: COMMENT.to_owned(),
         ..History::default()
     })

@@ -17,8 +17,8 @@
 //! - [`planner`]: which stages are needed, in which order
 
 pub mod builder_args;
-pub mod globals;
 mod files_row;
+pub mod globals;
 pub mod history;
 mod image_source;
 pub mod mounts;

@@ -152,7 +152,9 @@ pub(super) fn mount_source(
 /// A stage, or the files that a named context has put in its place: those can be read where they are.
 fn stage_or_files(dockerfile: &Dockerfile, number: usize, inputs: &Inputs) -> Named {
     match replacement(dockerfile, number, inputs) {
-        Some((name, NamedContext::Directory(_) | NamedContext::Remote(_))) => Named::Directory(name.to_owned()),
+        Some((name, NamedContext::Directory(_) | NamedContext::Remote(_))) => {
+            Named::Directory(name.to_owned())
+        }
         _ => Named::Stage(number),
     }
 }

@@ -195,8 +195,7 @@ impl Planner<'_> {
             triggers.clear();
             instructions = &[];
         }
-        let written =
-            instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
+        let written = instructions.iter().map(|instruction| (instruction, &self.dockerfile.source, false));
         let all = triggers.iter().map(|(instruction, source)| (instruction, source, true)).chain(written);
         let expander = Expander::new(self.dockerfile.directives.escape);
         for (instruction, source, is_trigger) in all {

@@ -239,7 +239,11 @@ fn named_contexts_stand_in_place_of_images_and_stages() {
             "FROM gone AS stage\nRUN never\nFROM scratch\nCOPY --from=0 a /\nCOPY --from=STAGE b /\n",
             vec![("stage", directory())],
         ),
-        ("a_stage_comes_first", "FROM scratch AS x\nCOPY a /\nFROM x AS y\nFROM y\n", vec![("y:1", directory())]),
+        (
+            "a_stage_comes_first",
+            "FROM scratch AS x\nCOPY a /\nFROM x AS y\nFROM y\n",
+            vec![("y:1", directory())],
+        ),
         ("scratch_stays", "FROM scratch\nCOPY --from=scratch a /\n", vec![("scratch", directory())]),
         ("unused", "FROM base2\n", vec![("ctx", directory())]),
     ] {
