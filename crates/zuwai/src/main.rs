@@ -13,6 +13,7 @@
 //! - [`check_command`]: `zuwai check`, and what it says to people and programs.
 //! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
+//! - [`build_contexts`]: `--build-context`, what stands in place of images and stages.
 //! - [`secrets`], [`ssh`], [`csv`]: `--secret` and `--ssh`, read at the start.
 //! - [`surroundings`]: what the machine looks like before anything is unpacked.
 //! - [`building`]: the one place that starts a build, and what comes before: signals, an ordinary user's namespace.

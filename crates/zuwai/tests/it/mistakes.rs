@@ -129,3 +129,25 @@ fn an_argument_that_is_not_utf8_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is not valid UTF-8"));
 }
+
+#[test]
+fn named_contexts() {
+    const HOME: &[(&str, &str)] = &[("HOME", "/home/user")];
+    let directory = context();
+    let lines: &[Line] = &[
+        ("zuwai", &["build", "--build-context=x", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=Upper=CONTEXT", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=CONTEXT/missing", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=CONTEXT/Dockerfile", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=target:other", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=s3://bucket/key", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=docker-image://Not/An/Image", "CONTEXT"], HOME),
+        ("zuwai", &["build", "--build-context=x=oci-layout://CONTEXT:latest", "CONTEXT"], HOME),
+        (
+            "executor",
+            &["--context=CONTEXT", "--no-push", "--build-context=x=oci-layout://CONTEXT@sha256:1"],
+            &[],
+        ),
+    ];
+    insta::assert_snapshot!(transcript(directory.path(), lines));
+}
