@@ -14,6 +14,7 @@
 //!   cache, another that shares it has the state before, or an empty one; the last one to end leaves its own.
 //! - A tmpfs is an empty directory on disk, and its size is not limited.
 //! - A secret is on the disk (or, below `/dev`, in memory) while the step runs, and overwritten after it.
+//! - A script whose place lies on a file system that nothing can be executed from is a link to a file in `/`.
 //! - A socket is another name of the builder's own one (a hard link), or a link to it if it is on another file system;
 //!   then the step's user must be able to reach the builder's.
 //! - Where the container has mounted a file itself nothing can be placed. On a directory that it has mounted, what is
@@ -31,6 +32,7 @@ mod source;
 mod spot;
 mod stray;
 
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +102,7 @@ impl Placed<'_> {
         // From now on there is something to undo.
         self.done.push(Placement { spot, aside, content: None });
         let Some(Placement { spot, aside, content }) = self.done.last_mut() else { return Ok(()) };
-        match quietly(spot.directory(), || Content::place(spot, aside, source, skipped)) {
+        match quietly(spot.directory(), || Content::place(self.root, spot, aside, source, skipped)) {
             Ok(placed) => *content = Some(placed),
             Err(error) => return Err(error),
         }
@@ -133,7 +135,7 @@ impl Placed<'_> {
         let mut covered = Covered::default();
         let mut first = None;
         while let Some(placement) = self.done.pop() {
-            let errors = placement.undo(self.root, &mut covered);
+            let errors = quietly(self.root.as_fd(), || placement.undo(self.root, &mut covered));
             for error in errors {
                 if first.is_none() {
                     first = Some(error);

@@ -85,6 +85,15 @@ impl Aside {
         }
     }
 
+    /// The mode of what was set aside.
+    pub fn mode(&self) -> Option<u32> {
+        match self {
+            Self::Nothing => None,
+            Self::Moved(moved) => Some(moved.metadata.mode),
+            Self::Emptied(emptied) => Metadata::of(&emptied.content).ok().map(|metadata| metadata.mode),
+        }
+    }
+
     /// Puts it back: nothing is at the spot any more.
     pub fn put_back(self, root: &Root, spot: &Spot, covered: &mut Covered) -> Result<(), PlacementError> {
         match self {
@@ -244,7 +253,7 @@ pub(super) fn remove_name(directory: &Root, name: &[u8]) -> Result<(), RootfsErr
 
 /// A name that nothing has in a directory. One that a killed build has left is not taken again: it holds what that
 /// build has covered.
-fn free_name(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+pub(super) fn free_name(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     for number in 0..u32::MAX {
         let name = format!(".zuwai-covered-{number}").into_bytes();
         match Metadata::at(directory, name.as_slice()) {

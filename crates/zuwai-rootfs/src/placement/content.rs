@@ -18,7 +18,7 @@ use crate::metadata::Metadata;
 use crate::root::{KeepOut, Root};
 use crate::walk;
 
-/// Mode of a tmpfs's root.
+/// Mode of a tmpfs's root. As with runc one that covers a directory has that one's mode.
 const EVERYONES: u32 = 0o1777;
 
 /// What was placed.
@@ -35,6 +35,7 @@ pub(super) enum Content {
 impl Content {
     /// Places something at a spot, from which what was there has been set aside.
     pub fn place(
+        root: &Root,
         spot: &Spot,
         aside: &Aside,
         source: Source<'_>,
@@ -44,7 +45,7 @@ impl Content {
         let parent = spot.parent().map_err(PlacementError::io("place", &spot.target))?;
         match source {
             Source::Content { content, mode, uid, gid } => {
-                Secret::make(spot.directory(), &spot.name, content, mode, (uid, gid))
+                Secret::place(root, spot, content, mode, (uid, gid))
                     .map(Self::Secret)
                     .map_err(PlacementError::io("place", &spot.target))
             }
@@ -76,7 +77,7 @@ impl Content {
                 let (to, made) = Self::directory(spot, aside).map_err(failed())?;
                 let everyones = || -> Result<(), Errno> {
                     rustix::fs::fchown(&to, Some(Uid::ROOT), Some(Gid::ROOT))?;
-                    rustix::fs::fchmod(&to, Mode::from_raw_mode(EVERYONES))
+                    rustix::fs::fchmod(&to, Mode::from_raw_mode(aside.mode().unwrap_or(EVERYONES)))
                 };
                 everyones().map_err(PlacementError::io("place", &spot.target))?;
                 Ok(Self::Passing(made))

@@ -21,7 +21,10 @@ pub enum PlacementError {
         source: Option<PathError>,
     },
     /// A directory for a file's place, or the other way round.
-    #[error("cannot mount {wanted} at {target}: {found} is there", target = target.display())]
+    #[error(
+        "cannot mount at {target}: not a directory: there is {found}, and this mount is {wanted}",
+        target = target.display()
+    )]
     Kind {
         /// The target.
         target: PathBuf,

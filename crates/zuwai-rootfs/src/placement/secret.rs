@@ -1,12 +1,18 @@
 //! Files that a step is given the content of: secrets, scripts.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
+use super::aside::free_name;
+use super::spot::Spot;
 use super::stray;
 use crate::copy::transfer::{set_owner_and_mode, write_all};
+use crate::quietly::quietly;
+use crate::root::Root;
 
 /// A file that was made. It is held by its path alone: one that is open for writing cannot be executed.
 #[derive(Debug)]
@@ -16,8 +22,34 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    /// Makes the file.
-    pub fn make(
+    /// Makes the file at a spot. A script that could not be executed there, as below a `/dev` that podman has mounted,
+    /// is in the root's own directory, and a link leads to it.
+    pub fn place(
+        root: &Root,
+        spot: &Spot,
+        content: &[u8],
+        mode: u32,
+        owner: (u32, u32),
+    ) -> std::io::Result<Self> {
+        let flags = rustix::fs::fstatvfs(spot.directory())?.f_flag;
+        if mode & 0o111 == 0 || !flags.contains(StatVfsMountFlags::NOEXEC) {
+            return Self::make(spot.directory(), &spot.name, content, mode, owner);
+        }
+        let name = free_name(root.as_fd())?;
+        quietly(root.as_fd(), || {
+            let secret = Self::make(root.as_fd(), &name, content, mode, owner)?;
+            let path = root.host_path().join(OsStr::from_bytes(&name));
+            let linked = rustix::fs::symlinkat(path, spot.directory(), spot.name.as_slice());
+            if let Err(error) = linked {
+                secret.overwrite()?;
+                rustix::fs::unlinkat(root, name.as_slice(), AtFlags::empty())?;
+                return Err(error.into());
+            }
+            Ok(secret)
+        })
+    }
+
+    fn make(
         directory: BorrowedFd<'_>,
         name: &[u8],
         content: &[u8],

@@ -76,6 +76,50 @@ fn files_have_their_content_mode_and_owner_and_can_be_executed() {
 }
 
 #[test]
+fn a_script_can_be_executed_where_its_place_forbids_that() {
+    if !is_root("a_script_can_be_executed_where_its_place_forbids_that") {
+        return;
+    }
+    let (directory, root) = root_keeping(&["dev"]);
+    let here = directory.path().join("root");
+    sh(&here, "mkdir dev; touch -d @1500000000 .");
+    // As podman mounts /dev.
+    if !Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "noexec", "tmpfs", "dev"])
+        .current_dir(&here)
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("SKIPPED a_script_can_be_executed_where_its_place_forbids_that: mounting is not permitted");
+        return;
+    }
+    let before = listing(&here);
+    let script =
+        StepMountKind::File { content: b"#!/bin/sh\necho ran\n".into(), mode: 0o755, uid: 0, gid: 0 };
+    let placed = place(&root, &[mount("/dev/pipes/script", script)], None).unwrap();
+    let ran = said("./dev/pipes/script", &here);
+    placed.undo().unwrap();
+    let after = listing(&here);
+    sh(&here, "umount -l dev");
+    assert_eq!(ran, "ran\n");
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_of_the_directory_that_it_covers() {
+    if !is_root("a_tmpfs_has_the_mode_of_the_directory_that_it_covers") {
+        return;
+    }
+    let (directory, root) = root();
+    sh(&directory.path().join("root"), "mkdir -m 2711 t; chown 5:6 t");
+    let placed = place(&root, &[tmpfs("/t"), tmpfs("/new")], None).unwrap();
+    assert_eq!(said("stat -c '%a %u:%g' t new", &directory.path().join("root")), "2711 0:0\n1777 0:0\n");
+    placed.undo().unwrap();
+    assert_eq!(said("stat -c '%a %u:%g' t", &directory.path().join("root")), "2711 5:6\n");
+}
+
+#[test]
 fn a_secret_that_was_given_another_name_is_an_empty_file_there() {
     let (directory, root) = root();
     let mounts =
@@ -197,8 +241,8 @@ fn what_cannot_be_placed_is_an_error_and_leaves_nothing() {
     for (last, expected) in [
         (tmpfs("/"), "invalid mount target \"/\""),
         (tmpfs("/d/../.."), "invalid mount target \"/d/../..\""),
-        (secret("/d"), "cannot mount a file at /d: a directory is there"),
-        (tmpfs("/f"), "cannot mount a directory at /f: a file is there"),
+        (secret("/d"), "cannot mount at /d: not a directory: there is a directory, and this mount is a file"),
+        (tmpfs("/f"), "cannot mount at /f: not a directory: there is a file, and this mount is a directory"),
         (tmpfs("/f/x"), "cannot find the place of the mount at /f/x in place"),
         (
             secret("/etc/hosts"),
