@@ -262,6 +262,15 @@ pub enum StepError {
     /// A source of ADD that is elsewhere cannot be had.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// A part of the build context cannot be shown to a command.
+    #[error("cannot make a part of the build context in {path}", path = path.display())]
+    Context {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
     /// A checkout of a git repository cannot be read.
     #[error("cannot read the checkout in {path}", path = path.display())]
     Checkout {

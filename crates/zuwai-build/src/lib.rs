@@ -42,7 +42,7 @@ use zuwai_oci::store::Store;
 pub use error::BuildError;
 pub use request::{BuildRequest, CommandOutput, DockerfileSource, Outputs, Surroundings};
 
-use crate::execute::{Executor, Network};
+use crate::execute::{Executor, Network, Work};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
 use crate::plan::planner::{self, Inputs};
@@ -108,8 +108,8 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let state = StateDir::create(&request.root_dir)?;
     let store = Store::create(state.path().join("store"))?;
     let network = Network { runtime: &runtime, registry: &registry, images: &images };
-    let executor =
-        Executor::new(request, surroundings, builder_args, &dockerfile, &plan, network, &store, &state)?;
+    let work = Work { dockerfile: &dockerfile, plan: &plan, builder_args: &builder_args };
+    let executor = Executor::new(request, surroundings, work, network, &store, &state)?;
     let image = executor.run(&created)?;
     surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
     output::write(&request.outputs, &image, &store, &runtime, &registry)?;

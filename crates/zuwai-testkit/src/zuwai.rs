@@ -44,7 +44,9 @@ pub fn zuwai() -> Command {
 /// What it printed, if the build failed.
 pub fn build(case: &Prepared, output: &Path) -> Result<Image, String> {
     let mut command = zuwai();
-    command.arg("build").arg("-f").arg(&case.dockerfile).arg("-o");
+    // What it keeps from build to build is the case's own.
+    command.arg("build").arg("--root-dir").arg(case.folder.join("root-dir"));
+    command.arg("-f").arg(&case.dockerfile).arg("-o");
     command.arg(format!("type=oci,dest={},tar=false", output.display())).args(&case.flags).arg(&case.context);
     let finished = run(&mut command);
     match finished.code {

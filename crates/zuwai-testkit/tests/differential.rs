@@ -41,7 +41,12 @@ fn builds_in_kubernetes_default_container_equal_buildkit() {
 }
 
 fn in_container(name: &str, environment: Environment) {
-    if needs(ORACLE) && needs(WEB) && needs(PODMAN) && needs(Base::Debian.needs()) && needs(Base::Alpine.needs()) {
+    if needs(ORACLE)
+        && needs(WEB)
+        && needs(PODMAN)
+        && needs(Base::Debian.needs())
+        && needs(Base::Alpine.needs())
+    {
         every_case_equals_buildkit(name, &move |case, output| build_in_container(environment, case, output));
     }
 }

@@ -58,6 +58,17 @@ pub struct Network<'a> {
     pub images: &'a RegistryImages<'a>,
 }
 
+/// What is to be done.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// What the plan was made from, for errors.
+    pub dockerfile: &'a Dockerfile,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What build arguments say to the builder.
+    pub builder_args: &'a BuilderArgs,
+}
+
 /// Builds the stages of a plan, one after the other.
 pub struct Executor<'a> {
     request: &'a BuildRequest,
@@ -86,13 +97,12 @@ impl<'a> Executor<'a> {
     pub fn new(
         request: &'a BuildRequest,
         surroundings: &'a Surroundings,
-        builder_args: BuilderArgs,
-        dockerfile: &'a Dockerfile,
-        plan: &'a Plan,
+        work: Work<'a>,
         network: Network<'a>,
         store: &'a Store,
         state: &StateDir,
     ) -> Result<Self, BuildError> {
+        let Work { dockerfile, plan, builder_args } = work;
         let needs_trees = plan.stages.iter().any(StagePlan::makes_layer);
         let mut trees = Trees::new(request, surroundings, state, needs_trees)?;
         let contexts = Contexts::open(request, plan, state, &mut trees, network)?;
@@ -105,7 +115,7 @@ impl<'a> Executor<'a> {
         Ok(Self {
             request,
             surroundings,
-            hostname: builder_args.sandbox_hostname.unwrap_or_else(|| HOSTNAME.to_owned()),
+            hostname: builder_args.sandbox_hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()),
             dockerfile,
             plan,
             network,

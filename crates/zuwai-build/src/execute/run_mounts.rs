@@ -1,14 +1,18 @@
 //! What a RUN's mounts show: the files, directories, secrets and agents behind `--mount`.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::copy::{CopyOptions, copy};
+use zuwai_rootfs::metadata::Timestamp;
 use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
-use zuwai_rootfs::{KeepOut, Root};
+use zuwai_rootfs::{KeepOut, Metadata, Root};
 
 use super::base::StageLayer;
 use super::cache_mounts::{CacheMounts, HeldCache};
@@ -144,12 +148,16 @@ impl Sources<'_> {
         let pattern = [b"/", &*literal(part.as_bytes())].concat();
         copy(&root, source_tree, &[pattern], b"/", &CopyOptions::default())?;
         let whole = root.host_path().to_owned();
-        // A directory's files are in the new root, a file is one of them.
-        let is_directory =
-            source_tree.root.metadata_followed(&part)?.is_some_and(|found| found.is_directory());
-        let place = match part.name() {
-            Some(name) if !is_directory => whole.join(OsStr::from_bytes(name)),
-            _ => whole,
+        // A directory's files are in the new root, which is to look like it; a file is one of them.
+        let found = source_tree.root.metadata_followed(&part)?;
+        let place = match (part.name(), found.filter(Metadata::is_directory)) {
+            (_, Some(directory)) => {
+                take_after(&whole, &directory)
+                    .map_err(|source| StepError::Context { path: whole.clone(), source })?;
+                whole
+            }
+            (Some(name), None) => whole.join(OsStr::from_bytes(name)),
+            (None, None) => whole,
         };
         self.trees.remember_context_part(tree.clone(), part, place.clone());
         Ok(place)
@@ -187,6 +195,20 @@ impl Sources<'_> {
             Tree::Scratch => "scratch".to_owned(),
         })
     }
+}
+
+/// Gives a directory the mode and the time of another one.
+fn take_after(directory: &Path, other: &Metadata) -> std::io::Result<()> {
+    let opened = File::open(directory)?;
+    opened.set_permissions(Permissions::from_mode(other.mode))?;
+    opened.set_modified(system_time(other.mtime))
+}
+
+fn system_time(time: Timestamp) -> SystemTime {
+    let whole = Duration::from_secs(time.seconds.unsigned_abs());
+    let second =
+        if time.seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
+    second + Duration::from_nanos(time.nanoseconds.into())
 }
 
 /// Where a path of a root is outside, links followed.

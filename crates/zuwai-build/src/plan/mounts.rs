@@ -141,7 +141,7 @@ pub fn run_mounts(
             let given = mode.is_some() || uid.is_some() || gid.is_some();
             let at_root = ImagePath::clamped(&source).is_ok_and(|path| path.is_root());
             let start =
-                (given && at_root).then(|| (mode.unwrap_or(0o755), (uid.unwrap_or(0), gid.unwrap_or(0))));
+                (given && at_root).then(|| (permissions(mode, 0o755), (uid.unwrap_or(0), gid.unwrap_or(0))));
             // With a start of its own a cache holds nothing of a tree.
             let from = from.filter(|_| start.is_none());
             let cache = CacheMount { id, from, source, read_only, sharing, start };
@@ -155,7 +155,7 @@ pub fn run_mounts(
                     "" => default(format!("{SECRETS}/{}", id.rsplit('/').next().unwrap_or(&id)))?,
                     target => join(target)?,
                 };
-                let (mode, owner) = (mode.unwrap_or(0o400), (uid.unwrap_or(0), gid.unwrap_or(0)));
+                let (mode, owner) = (permissions(mode, 0o400), (uid.unwrap_or(0), gid.unwrap_or(0)));
                 mounts = single(target, RunMountKind::Secret { id: id.clone(), required, mode, owner })?;
             }
             mounts.extend(env.map(|variable| RunMount {
@@ -173,12 +173,17 @@ pub fn run_mounts(
             let kind = RunMountKind::Ssh {
                 id: id.unwrap_or_else(|| "default".to_owned()),
                 required,
-                mode: mode.unwrap_or(0o600),
+                mode: permissions(mode, 0o600),
                 owner: (uid.unwrap_or(0), gid.unwrap_or(0)),
             };
             single(target, kind)
         }
     }
+}
+
+/// `mode=` as BuildKit takes it: its permissions alone, no set-user-ID, set-group-ID and sticky bits.
+fn permissions(mode: Option<u32>, default: u32) -> u32 {
+    mode.unwrap_or(default) & 0o777
 }
 
 /// The mount of a here-document that is executed as a file.

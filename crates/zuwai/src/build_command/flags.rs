@@ -41,6 +41,12 @@ pub const BUILD: &[Flag] = &[
     flag("compression", Word("string", &["gzip", "zstd", "none"]), "compression of new layers")
         .default("gzip"),
     flag("compression-level", Int, "how hard new layers are compressed; -1 is fast").default("-1"),
+    flag(
+        "network",
+        Word("string", &["default", "host", "none"]),
+        "network of RUN: default and host, which are the same here, or none",
+    )
+    .default("default"),
     flag("insecure", Bool, "push over plain HTTP"),
     flag("insecure-pull", Bool, "pull over plain HTTP"),
     flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),
@@ -69,8 +75,6 @@ pub const BUILD: &[Flag] = &[
     flag("format", Word("string", &["oci", "docker"]), "media types, as podman has it")
         .default("oci")
         .later(&["oci"]),
-    flag("network", Text, "network of RUN: default and host, which are the same here")
-        .later(&["", "default", "host"]),
     flag("provenance", Text, "provenance attestation").later(&["", "false"]),
     flag("sbom", Text, "SBOM attestation").later(&["", "false"]),
     flag("security-opt", List, "security options").later(NEVER),
@@ -131,7 +135,7 @@ mod tests {
             ["--no-cache", "--pull", "--rm", "--network=default", "--provenance=false", "--progress=plain"];
         let parsed = parse(BUILD, taken.map(str::to_owned)).unwrap();
         assert!(parsed.refused().is_empty());
-        let refused = ["--rm=false", "--network=none", "--load", "--progress=tty", "--cache-to=x"];
+        let refused = ["--rm=false", "--load", "--progress=tty", "--cache-to=x"];
         let parsed = parse(BUILD, refused.map(str::to_owned)).unwrap();
         assert_eq!(parsed.refused().len(), refused.len());
     }

@@ -6,6 +6,7 @@ use zuwai_build::request::{BuildRequest, Outputs};
 use zuwai_layer::compression::{Compression, Level};
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use super::output::{self, Output};
 use crate::environment::Environment;
@@ -57,13 +58,14 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
     let build = BuildRequest {
         dockerfile,
         context,
-        target: flags.non_empty("target").map(str::to_owned),
         build_contexts: build_contexts::read(flags.list("build-context"))?,
+        target: flags.non_empty("target").map(str::to_owned),
         build_args: pairs::build_arguments(flags.list("build-arg"), environment)?,
         labels: pairs::labels(flags.list("label"))?,
         platform,
         host_platform: Platform::host(),
         isolation: isolation(flags),
+        network: if flags.text("network") == "none" { StepNetwork::None } else { StepNetwork::Host },
         force: flags.bool("force"),
         root_dir,
         secrets: secrets::read(flags.list("secret"), environment)?,

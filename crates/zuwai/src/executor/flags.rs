@@ -132,6 +132,7 @@ pub const EXECUTOR: &[Flag] = &[
         .always_so("every change is found at the cost of the cheaper modes"),
     flag("snapshotMode", Word("string", &["full", "redo", "time"]), "old name of --snapshot-mode")
         .deprecated_for("snapshot-mode"),
+    flag("ssh", List, "SSH agent for RUN --mount=type=ssh: default, or ID=SOCKET or ID=KEY[,KEY]"),
     flag("tar-path", Text, "file to write the image to as a docker archive"),
     flag("tarPath", Text, "old name of --tar-path").deprecated_for("tar-path"),
     flag("target", CommaList, "the stage to build"),

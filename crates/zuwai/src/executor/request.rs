@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use zuwai_build::request::{BuildRequest, Outputs};
-use zuwai_build::ssh::SshAgents;
 use zuwai_layer::compression::{Compression, Level};
 use zuwai_oci::platform::Platform;
 use zuwai_rootfs::isolation::Isolation;
@@ -13,7 +12,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
-use crate::{build_contexts, building, pairs, registries, secrets};
+use crate::{build_contexts, building, pairs, registries, secrets, ssh};
 
 /// The build that the flags mean.
 ///
@@ -59,8 +58,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
         secrets: secrets::read(flags.list("secret"), environment)?,
-        // kaniko has no such flag.
-        ssh: SshAgents::default(),
+        ssh: ssh::read(flags.list("ssh"), environment)?,
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,
