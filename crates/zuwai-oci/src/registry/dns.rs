@@ -35,7 +35,8 @@ impl Resolver {
             return Ok(vec![address]);
         }
         let found = self.0.lookup_ip(host).await;
-        let found = found.map_err(|source| OciError::Resolve { host: host.to_owned(), source: Box::new(source) })?;
+        let found =
+            found.map_err(|source| OciError::Resolve { host: host.to_owned(), source: Box::new(source) })?;
         Ok(found.iter().collect())
     }
 }
