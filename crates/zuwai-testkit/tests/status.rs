@@ -32,9 +32,9 @@ fn every_feature_is_proven_and_the_page_says_so() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut proofs: BTreeMap<String, Proofs> = BTreeMap::new();
     for case in Case::all(&here.join("cases")) {
-        let read = |name: &str| std::fs::read(case.folder().join(name)).ok();
+        let read = |name: &str| std::fs::read_to_string(case.folder().join(name)).ok();
         let (refused, documented) = (read("expect-error").is_some(), read("Dockerfile.same").is_some());
-        for feature in features::features(&read("Dockerfile").unwrap()) {
+        for feature in features::features(read("Dockerfile").unwrap().as_bytes()) {
             let proofs = proofs.entry(feature).or_default();
             match (refused, documented) {
                 (true, _) => &mut proofs.refused,

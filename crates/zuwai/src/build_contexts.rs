@@ -62,10 +62,10 @@ pub enum Problem {
     Digest(#[source] DigestError),
     /// The layout cannot be read, or has no such tag.
     #[error(transparent)]
-    Layout(OciError),
+    Layout(Box<OciError>),
     /// What looks like an address is none.
     #[error(transparent)]
-    Remote(RemoteError),
+    Remote(Box<RemoteError>),
 }
 
 impl BuildContextError {
@@ -110,7 +110,7 @@ fn context(place: &str) -> Result<NamedContext, Problem> {
     }
     if !Path::new(place).is_dir() {
         if let Some(remote) = RemoteSource::parse(place) {
-            return remote.map(NamedContext::Remote).map_err(Problem::Remote);
+            return remote.map(NamedContext::Remote).map_err(|error| Problem::Remote(Box::new(error)));
         }
         if let Some((scheme, _)) = place.split_once("://") {
             return Err(Problem::Scheme(scheme.to_owned()));
@@ -124,7 +124,7 @@ fn layout(text: &str) -> Result<LayoutReference, Problem> {
     let layout = LayoutReference::parse(text).map_err(Problem::Digest)?;
     let place = directory(&layout.directory)?;
     let layout = layout.in_directory(&place);
-    layout.find().map_err(Problem::Layout)?;
+    layout.find().map_err(|error| Problem::Layout(Box::new(error)))?;
     Ok(layout)
 }
 
