@@ -244,6 +244,8 @@ impl Trees {
         let root = open_root(Path::new("/"), self.keep_out.clone())?;
         match self.current.take() {
             None => {
+                // What this process stands in is moved too; a place that is gone helps nobody who asks where he is.
+                let _ = std::env::set_current_dir("/");
                 let own = self.directory.join(OWN);
                 match park::park(&root, &own, None) {
                     Ok(parked) => self.own = Some(parked),
