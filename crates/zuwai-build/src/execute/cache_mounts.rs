@@ -36,8 +36,18 @@ pub struct CacheMounts {
 /// A cache that a step uses; others wait for it, share it or take another one, until this is dropped.
 #[derive(Debug)]
 pub struct HeldCache {
+    key: String,
     directory: PathBuf,
     _lock: File,
+}
+
+/// What came of asking for a cache.
+#[derive(Debug)]
+pub enum Hold {
+    /// It is held from now on.
+    Now(HeldCache),
+    /// The step holds it already: its position among those.
+    Before(usize),
 }
 
 impl HeldCache {
@@ -58,7 +68,8 @@ impl CacheMounts {
         Self { directory: root_dir.join("cache-mounts"), namespace: namespace.to_owned(), exclusive }
     }
 
-    /// Gives a cache, made now if it is new. `origin` is the tree it starts with: what tells it from others, and where
+    /// Gives a cache, made now if it is new, or none if it is among those that this step holds: two targets of one step
+    /// show the same. `origin` is the tree it starts with: what tells it from others, and where
     /// it is.
     ///
     /// # Errors
@@ -67,9 +78,14 @@ impl CacheMounts {
         &self,
         cache: &CacheMount,
         origin: Option<(&str, &Path)>,
+        held: &[HeldCache],
         interrupt: &Interrupt,
-    ) -> Result<HeldCache, StepError> {
-        let place = self.directory.join(self.key(cache, origin.map(|(key, _)| key)));
+    ) -> Result<Hold, StepError> {
+        let key = self.key(cache, origin.map(|(key, _)| key));
+        if let Some(held) = held.iter().position(|held| held.key == key) {
+            return Ok(Hold::Before(held));
+        }
+        let place = self.directory.join(&key);
         let failed = |source| StepError::Cache { path: place.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(failed)?;
         let (number, lock) = self.lock(&place, cache, interrupt)?;
@@ -78,7 +94,7 @@ impl CacheMounts {
             fill(&place, &directory, cache, origin.map(|(_, path)| path))?;
         }
         let directory = fs::canonicalize(&directory).map_err(failed)?;
-        Ok(HeldCache { directory, _lock: lock })
+        Ok(Hold::Now(HeldCache { key, directory, _lock: lock }))
     }
 
     /// Every field with its length before it, so that no two caches share a key.
@@ -149,4 +165,66 @@ fn fill(place: &Path, directory: &Path, cache: &CacheMount, origin: Option<&Path
         copy(&open(&new)?, SourceTree::stage(&open(origin)?), &["."], b"/", &CopyOptions::default())?;
     }
     fs::rename(&new, directory).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(id: &str, sharing: Sharing) -> CacheMount {
+        CacheMount {
+            id: id.to_owned(),
+            from: None,
+            source: String::new(),
+            read_only: false,
+            sharing,
+            start: None,
+        }
+    }
+
+    fn hold(caches: &CacheMounts, cache: &CacheMount) -> HeldCache {
+        match caches.hold(cache, None, &[], &Interrupt::new()).unwrap() {
+            Hold::Now(held) => held,
+            Hold::Before(_) => panic!("nothing is held"),
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_key_tells_caches_apart() {
+        let caches = CacheMounts::new(Path::new("/"), "", false);
+        let plain = cache("a", Sharing::Shared);
+        let started = CacheMount { start: Some((0o755, (0, 0))), ..plain.clone() };
+        let keys = [
+            caches.key(&plain, None),
+            caches.key(&plain, Some("")),
+            caches.key(&plain, Some("tree")),
+            caches.key(&started, None),
+            caches.key(&cache("", Sharing::Shared), Some("a")),
+            CacheMounts::new(Path::new("/"), "n", false).key(&plain, None),
+        ];
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+        assert_eq!(caches.key(&cache("a", Sharing::Locked), None), keys[0]);
+    }
+
+    #[test]
+    fn caches_are_shared_as_they_ask() {
+        let root_dir = tempfile::tempdir().unwrap();
+        let caches = CacheMounts::new(root_dir.path(), "", false);
+        let (shared, private) = (cache("a", Sharing::Shared), cache("a", Sharing::Private));
+        let one = hold(&caches, &shared);
+        assert_eq!(hold(&caches, &shared).directory(), one.directory());
+        let two = hold(&caches, &private);
+        assert_ne!(two.directory(), one.directory());
+        assert!(matches!(caches.hold(&shared, None, &[one], &Interrupt::new()), Ok(Hold::Before(0))));
+        drop(two);
+        // Whoever waits for a lock ends when the build does.
+        let locked = cache("b", Sharing::Locked);
+        let held = hold(&caches, &locked);
+        let interrupt = Interrupt::new();
+        interrupt.raise(15);
+        assert!(matches!(caches.hold(&locked, None, &[], &interrupt), Err(StepError::Run(_))));
+        drop(held);
+        hold(&caches, &locked);
+    }
 }

@@ -15,7 +15,7 @@ use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
 use zuwai_rootfs::{KeepOut, Metadata, Root};
 
 use super::base::StageLayer;
-use super::cache_mounts::{CacheMounts, HeldCache};
+use super::cache_mounts::{CacheMounts, HeldCache, Hold};
 use super::contexts::Contexts;
 use super::trees::Trees;
 use crate::error::StepError;
@@ -79,10 +79,10 @@ impl Sources<'_> {
                 StepMountKind::Bind { source: self.place(from, source)?, read_only: *read_only }
             }
             RunMountKind::Cache(cache) => {
-                let held = self.cache(cache)?;
+                let position = self.cache(cache, &mut prepared.caches)?;
+                let held = &prepared.caches[position];
                 let root = Root::open(held.directory(), KeepOut::default());
                 let directory = inside(&root.map_err(|source| held.unusable(source))?, &cache.source)?;
-                prepared.caches.push(held);
                 StepMountKind::Cache { directory, read_only: cache.read_only }
             }
             RunMountKind::Tmpfs { size } => StepMountKind::Tmpfs { size: *size },
@@ -167,16 +167,20 @@ impl Sources<'_> {
         self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
     }
 
-    fn cache(&mut self, cache: &CacheMount) -> Result<HeldCache, StepError> {
+    /// Holds a cache, unless the step does already, and gives its position among those held.
+    fn cache(&mut self, cache: &CacheMount, held: &mut Vec<HeldCache>) -> Result<usize, StepError> {
         let origin = match &cache.from {
             None => None,
             Some(tree) => Some((self.identity(tree)?, self.place(tree, "/")?)),
         };
-        self.caches.hold(
-            cache,
-            origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path())),
-            self.interrupt,
-        )
+        let origin = origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path()));
+        match self.caches.hold(cache, origin, held, self.interrupt)? {
+            Hold::Before(position) => Ok(position),
+            Hold::Now(cache) => {
+                held.push(cache);
+                Ok(held.len() - 1)
+            }
+        }
     }
 
     /// What tells a tree from all others: the digests of its layers.

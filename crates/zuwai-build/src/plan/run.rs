@@ -96,6 +96,9 @@ fn refuse(run: &RunInstruction) -> Result<(), Diagnostic> {
             "there is no privilege to give: the step has what the builder has, less what isolation takes",
         ));
     }
+    for device in run.devices.iter().filter(|device| !device.required) {
+        tracing::warn!("RUN --device: {:?} is not there, and not required: left out", device.name);
+    }
     match run.devices.iter().find(|device| device.required) {
         Some(device) => Err(Diagnostic::error(
             device.span,
