@@ -1,9 +1,12 @@
 //! COPY and ADD: which files go where.
 
+use zuwai_context::Patterns;
 use zuwai_context::remote::checksum::ChecksumError;
 use zuwai_context::remote::{Checksum, RemoteSource};
 use zuwai_dockerfile::ast::{AddInstruction, CopyInstruction, Transfer, TransferSource};
 use zuwai_dockerfile::{Diagnostic, Span, Word};
+
+use zuwai_rootfs::copy::ModeChange;
 
 use super::stage::StageBuilder;
 use super::{Action, CopyAction, CopySource, RemoteCopy, Tree};
@@ -63,6 +66,7 @@ impl StageBuilder {
                 row.push_str(&format!(" --{flag}={value}"));
             }
         }
+        check_flags(transfer)?;
         let mut sources = Vec::new();
         for source in in_order(transfer) {
             match source {
@@ -99,6 +103,27 @@ impl StageBuilder {
             CopyAction { from, sources, destination, chown, chmod, exclude, parents, link, unpack_archives };
         Ok((row, action))
     }
+}
+
+/// What can be said of modes, patterns and names before anything is copied.
+fn check_flags(transfer: &Transfer) -> Result<(), Diagnostic> {
+    if let Some(mode) = transfer.chmod.as_ref().filter(|mode| !mode.text.is_empty()) {
+        ModeChange::parse(&mode.text).map_err(|error| Diagnostic::error(mode.span, error.to_string()))?;
+    }
+    for pattern in &transfer.exclude {
+        Patterns::new([&pattern.text])
+            .map_err(|(_, error)| Diagnostic::error(pattern.span, format!("--exclude: {error}")))?;
+    }
+    for source in &transfer.sources {
+        if let TransferSource::Heredoc(heredoc) = source
+            && (heredoc.name.contains('/') || [".", ".."].contains(&heredoc.name.as_str()))
+        {
+            let message = format!("{:?} cannot be the name of a here-document", heredoc.name);
+            return Err(Diagnostic::error(heredoc.span, message)
+                .with_help("name the file alone, and its directory in the destination"));
+        }
+    }
+    Ok(())
 }
 
 /// A linked layer knows no users and groups: nothing is below it.

@@ -2,6 +2,7 @@
 //! behind. Both faces say the same.
 
 mod dockerfiles;
+mod flags;
 mod images;
 mod places;
 mod registries;
