@@ -11,7 +11,7 @@
 //! - [`checks`]: what is worth a warning
 //! - [`execute`]: doing it: trees, steps, layers
 //! - [`output`], [`promised_file`]: registries, archives, layouts, digest files
-//! - [`state_dir`], [`error`], [`hint`]: what the user can do about an error
+//! - [`state_dir`], [`redact`], [`error`], [`hint`]: what the user can do about an error
 
 pub mod checks;
 pub mod error;
@@ -22,6 +22,7 @@ pub mod named_context;
 pub mod output;
 pub mod plan;
 pub mod promised_file;
+pub mod redact;
 pub mod request;
 pub mod secret;
 pub mod ssh;

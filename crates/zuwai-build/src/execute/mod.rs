@@ -44,6 +44,7 @@ use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
 use crate::plan::{Action, Base, CopyAction, CopySource, Plan, StagePlan, Step, Tree};
+use crate::redact::without_passwords;
 use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
@@ -187,7 +188,9 @@ impl<'a> Executor<'a> {
         let first_layer = stage.steps.iter().find(|step| step.action.makes_layer());
         let is_read = self.plan.stages.iter().any(|stage| stage.reads(position));
         match first_layer {
-            Some(step) => tracing::info!("Unpacking rootfs as cmd {} requires it.", step.text),
+            Some(step) => {
+                tracing::info!("Unpacking rootfs as cmd {} requires it.", without_passwords(&step.text))
+            }
             None if stage.makes_layer() => {
                 tracing::info!("Copying the files of the context {}.", stage.base_name);
             }
@@ -217,7 +220,7 @@ impl<'a> Executor<'a> {
         }
         for step in &stage.steps {
             self.surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
-            tracing::info!("{}", step.text);
+            tracing::info!("{}", without_passwords(&step.text));
             if step.action.makes_layer() {
                 let layer = self.layer(position, step).map_err(|error| self.step_error(step, error))?;
                 layers.push(layer);
