@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use zuwai_context::ignore::Ignore;
 use zuwai_dockerfile::lint::{self, BaseImage, Report};
 use zuwai_dockerfile::predefined::is_platform_arg;
 use zuwai_dockerfile::{Diagnostic, Dockerfile, Source, Span};
-use zuwai_oci::config::ImageConfig;
+use zuwai_oci::config::{Created, ImageConfig};
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
+use zuwai_rootfs::step_mount::StepNetwork;
 
 use crate::error::BuildError;
+use crate::named_context::NamedContexts;
 use crate::plan::globals::globals;
-use crate::plan::planner::{Images, Inputs};
+use crate::plan::planner::{self, Images, Inputs};
 use crate::plan::{Base, ImageKey, Plan, StagePlan};
 use crate::request::DockerfileSource;
 
@@ -61,8 +64,38 @@ pub fn check(request: &CheckRequest) -> Result<Checked, BuildError> {
         bases: BTreeMap::new(),
         ignore: ignore(request.context.as_deref(), path),
     };
-    let report = build.check(&dockerfile)?;
+    let mut report = build.check(&dockerfile)?;
+    if report.error.is_none() {
+        report.error = mistake(&dockerfile, request, platform);
+    }
     Ok(Checked { source: dockerfile.source, report })
+}
+
+/// What the checks do not look at and a build refuses: values of EXPOSE, STOPSIGNAL, `--chmod` and the like.
+fn mistake(dockerfile: &Dockerfile, request: &CheckRequest, platform: &Platform) -> Option<Diagnostic> {
+    let inputs = Inputs {
+        build_args: request.build_args.iter().cloned().collect(),
+        target: request.target.clone(),
+        host: request.host_platform.clone(),
+        platform: platform.clone(),
+        proxy_env: Vec::new(),
+        created: Created::at(Timestamp::UNIX_EPOCH),
+        network: StepNetwork::Host,
+        contexts: NamedContexts::default(),
+    };
+    match planner::plan(dockerfile, &inputs, &UnknownImages) {
+        Err(BuildError::Dockerfile(mistakes)) => mistakes.list.into_iter().next(),
+        _ => None,
+    }
+}
+
+/// Images of which nothing is known.
+struct UnknownImages;
+
+impl Images for UnknownImages {
+    fn config(&self, image: &ImageKey) -> Result<Arc<ImageConfig>, BuildError> {
+        Ok(Arc::new(ImageConfig::empty(&image.platform)))
+    }
 }
 
 /// Logs what the checks find in a build; `plan` is the build's, if it could be made.

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::ContextError;
@@ -99,7 +100,12 @@ fn from_the_directory(pattern: &[u8]) -> Vec<u8> {
 
 fn read_limited(path: &Path) -> Result<Option<Vec<u8>>, ContextError> {
     let error = |source| ContextError::ReadIgnore { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    // A FIFO without a writer would be waited for.
+    let nonblocking = i32::from_ne_bytes(rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes());
+    let file = match File::options().read(true).custom_flags(nonblocking).open(path) {
+        Ok(file) if !file.metadata().is_ok_and(|metadata| metadata.is_file()) => {
+            return Err(error(io::Error::other("it is not a file")));
+        }
         Ok(file) => file,
         Err(missing) if matches!(missing.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);

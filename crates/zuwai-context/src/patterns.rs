@@ -167,7 +167,7 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 
 /// A path cleaned by name as Go's `filepath.Clean` does: one slash between names, none at the end, no `.`, and `..` only
 /// at the beginning.
-pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
+pub fn clean(path: &[u8]) -> Vec<u8> {
     let absolute = path.starts_with(b"/");
     let mut names: Vec<&[u8]> = Vec::new();
     for name in path.split(|byte| *byte == b'/') {

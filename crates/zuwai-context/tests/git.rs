@@ -359,12 +359,15 @@ fn a_private_repository_wants_a_token() {
     let fetched = fetch_with(&in_address, &keep);
     let config = fs::read_to_string(fetched.checkout().path.join(".git/config")).unwrap();
     assert!(config.contains(&format!("url = {url}\n")), "{config}");
-    for options in [GitOptions::default(), with("wrong-token")] {
+    let name = format!("GIT_AUTH_TOKEN.127.0.0.1:{}", server.port);
+    for (options, advice) in
+        [(GitOptions::default(), name.as_str()), (with("wrong-token"), "did not accept the credentials")]
+    {
         let fetched = fetch_with(&url, &options);
         let error = fetched.error();
         assert_eq!(error.to_string(), format!("cannot fetch repository {url}: invalid response status 401"));
         let hint = error.hint().unwrap();
-        assert!(hint.contains(&format!("GIT_AUTH_TOKEN.127.0.0.1:{}", server.port)), "{hint}");
+        assert!(hint.contains(advice), "{hint}");
         assert!(!format!("{error:?}").contains("wrong-token"));
     }
 }

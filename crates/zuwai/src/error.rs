@@ -169,9 +169,9 @@ impl ProgramError {
         match self {
             Self::NoNameToPush => Some("name the image with -t NAME".to_owned()),
             Self::NoRootDirectory => Some("give a directory with --root-dir".to_owned()),
-            Self::NoDockerfile { .. } => Some(
-                "give the Dockerfile's path, relative to the context, with --dockerfile or -f".to_owned(),
-            ),
+            Self::NoDockerfile { .. } => {
+                Some("give the Dockerfile's path, relative to the context, with -f".to_owned())
+            }
             Self::Context { .. } => {
                 Some("mount or copy the context there, or give another directory".to_owned())
             }

@@ -91,14 +91,19 @@ impl CacheMounts {
         let (number, lock) = self.lock(&place, cache, interrupt)?;
         let directory = place.join(number.to_string());
         if !directory.is_dir() {
-            fill(&place, &directory, cache, origin.map(|(_, path)| path))?;
+            // Others may share the cache and find it missing at the same time: one of them makes it.
+            let making = open_lock(&place.join("making.lock"))?;
+            making.lock().map_err(failed)?;
+            if !directory.is_dir() {
+                fill(&place, &directory, cache, origin.map(|(_, path)| path))?;
+            }
         }
         let directory = fs::canonicalize(&directory).map_err(failed)?;
         Ok(Hold::Now(HeldCache { key, directory, _lock: lock }))
     }
 
-    /// Every field with its length before it, so that no two caches share a key.
-    fn key(&self, cache: &CacheMount, origin: Option<&str>) -> String {
+    /// What tells a cache from all others: every field with its length before it, so that no two caches share a key.
+    pub fn key(&self, cache: &CacheMount, origin: Option<&str>) -> String {
         let start = cache.start.map(|(mode, (uid, gid))| format!("{mode:o} {uid} {gid}"));
         let fields = [Some(self.namespace.as_str()), Some(&cache.id), start.as_deref(), origin];
         let mut framed = Vec::new();
@@ -123,9 +128,7 @@ impl CacheMounts {
         loop {
             interrupt.check()?;
             let path = place.join(format!("{number}.lock"));
-            let failed = |source| StepError::Cache { path: path.clone(), source };
-            let file =
-                OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+            let file = open_lock(&path)?;
             let locked = if shared { file.try_lock_shared() } else { file.try_lock() };
             match locked {
                 Ok(()) => return Ok((number, file)),
@@ -139,10 +142,15 @@ impl CacheMounts {
                     }
                     std::thread::sleep(WAIT);
                 }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::Error(source)) => return Err(StepError::Cache { path, source }),
             }
         }
     }
+}
+
+fn open_lock(path: &Path) -> Result<File, StepError> {
+    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    opened.map_err(|source| StepError::Cache { path: path.to_owned(), source })
 }
 
 /// Makes a cache beside its place and moves it there, so that a half-made one is never used.

@@ -103,10 +103,12 @@ impl Contexts {
 }
 
 fn open(directory: &Path, dockerfile: Option<&Path>, state: &StateDir) -> Result<Context, BuildError> {
-    // A state directory inside the context is no part of the context.
+    // Where builds keep their state is no part of a context that it lies in.
+    let root_dir = state.path().parent().unwrap_or(state.path());
     let inside = std::fs::canonicalize(directory)
         .ok()
-        .and_then(|directory| Some(state.path().strip_prefix(directory).ok()?.to_owned()))
+        .and_then(|directory| Some(root_dir.strip_prefix(directory).ok()?.to_owned()))
+        .filter(|inside| inside.components().next().is_some())
         .and_then(|inside| ImagePath::new(inside.as_os_str().as_bytes()).ok());
     Ok(Context::open(directory, dockerfile, KeepOut::new(inside))?)
 }

@@ -56,7 +56,7 @@ pub fn fetch(
         RemoteSource::Http(source) => {
             let options = HttpOptions {
                 checksum: remote.checksum.clone(),
-                authorization: http_authorization(source, &request.secrets),
+                authorization: http_authorization(source, &request.secrets)?,
             };
             tracing::info!("Fetching {}", source.location());
             fetcher.fetch_http(source, root.host_path(), &options)?;
@@ -70,7 +70,7 @@ pub fn fetch(
                 checksum: remote.commit.clone(),
                 keep_git_dir: remote.keep_git_dir,
                 submodules: source.submodules().unwrap_or(true),
-                authorization: git_authorization(source, &request.secrets),
+                authorization: git_authorization(source, &request.secrets)?,
                 ssh,
             };
             tracing::info!("Fetching {}", source.location());
@@ -95,32 +95,47 @@ fn checked_out(root: Root, part: PathBuf) -> Result<Fetched, StepError> {
 }
 
 /// What a web server is told: `HTTP_AUTH_HEADER_<host>`, else `HTTP_AUTH_TOKEN_<host>`.
-fn http_authorization(source: &HttpSource, secrets: &Secrets) -> Option<Authorization> {
+fn http_authorization(source: &HttpSource, secrets: &Secrets) -> Result<Option<Authorization>, StepError> {
     let host = source.host();
-    let header = text(secrets, &format!("HTTP_AUTH_HEADER_{host}"));
-    let token = || text(secrets, &format!("HTTP_AUTH_TOKEN_{host}"));
-    match header {
-        Some(header) => Authorization::header(&header),
-        None => token().as_ref().and_then(Authorization::bearer),
-    }
+    first_of(
+        secrets,
+        [
+            (format!("HTTP_AUTH_HEADER_{host}"), Authorization::header as Make),
+            (format!("HTTP_AUTH_TOKEN_{host}"), Authorization::bearer),
+        ],
+    )
 }
 
 /// What a git server is told: the header or token for its host, else those for all.
-fn git_authorization(source: &GitSource, secrets: &Secrets) -> Option<Authorization> {
+fn git_authorization(source: &GitSource, secrets: &Secrets) -> Result<Option<Authorization>, StepError> {
     let host = source.host();
-    [format!(".{host}"), String::new()].iter().find_map(|suffix| {
-        match text(secrets, &format!("GIT_AUTH_HEADER{suffix}")) {
-            Some(header) => Authorization::header(&header),
-            None => {
-                text(secrets, &format!("GIT_AUTH_TOKEN{suffix}")).as_ref().and_then(Authorization::git_token)
-            }
-        }
-    })
+    first_of(
+        secrets,
+        [
+            (format!("GIT_AUTH_HEADER.{host}"), Authorization::header as Make),
+            (format!("GIT_AUTH_TOKEN.{host}"), Authorization::git_token),
+            ("GIT_AUTH_HEADER".to_owned(), Authorization::header),
+            ("GIT_AUTH_TOKEN".to_owned(), Authorization::git_token),
+        ],
+    )
 }
 
-fn text(secrets: &Secrets, id: &str) -> Option<Secret> {
-    let bytes = secrets.get(id)?.reveal();
-    Some(Secret::new(String::from_utf8_lossy(bytes).into_owned()))
+type Make = fn(&Secret) -> Option<Authorization>;
+
+/// What the first of these secrets that was given says.
+fn first_of<const N: usize>(
+    secrets: &Secrets,
+    ids: [(String, Make); N],
+) -> Result<Option<Authorization>, StepError> {
+    let given = ids.into_iter().find_map(|(id, make)| Some((secrets.get(&id)?, id, make)));
+    let Some((secret, id, make)) = given else { return Ok(None) };
+    let text = Secret::new(String::from_utf8_lossy(secret.reveal()).into_owned());
+    match make(&text) {
+        Some(authorization) => Ok(Some(authorization)),
+        None => Err(StepError::Invalid(format!(
+            "the secret {id} cannot be sent: it holds line breaks or other characters that no header may"
+        ))),
+    }
 }
 
 /// The default SSH agent of the build, for a source that needs one, served as long as the second value lives.

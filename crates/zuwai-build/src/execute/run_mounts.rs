@@ -66,6 +66,7 @@ impl Sources<'_> {
     /// When something is not there, at the place of the mount that asks for it.
     pub fn prepare(&mut self, mounts: &[RunMount]) -> Result<Prepared, StepError> {
         let mut prepared = Prepared::default();
+        self.hold_caches(mounts, &mut prepared.caches)?;
         for mount in mounts {
             self.mount(mount, &mut prepared)
                 .map_err(|source| StepError::Mount { span: mount.span, source: Box::new(source) })?;
@@ -165,6 +166,23 @@ impl Sources<'_> {
 
     fn new_root(&mut self) -> Result<Root, StepError> {
         self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
+    }
+
+    /// Holds all caches of a step, in an order that all builds keep to: two that want the same ones never wait for each
+    /// other.
+    fn hold_caches(&mut self, mounts: &[RunMount], held: &mut Vec<HeldCache>) -> Result<(), StepError> {
+        let mut wanted = Vec::new();
+        for mount in mounts {
+            if let RunMountKind::Cache(cache) = &mount.kind {
+                let origin = cache.from.as_ref().map(|tree| self.identity(tree)).transpose()?;
+                wanted.push((self.caches.key(cache, origin.as_deref()), mount.span, cache));
+            }
+        }
+        wanted.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        for (_, span, cache) in wanted {
+            self.cache(cache, held).map_err(|source| StepError::Mount { span, source: Box::new(source) })?;
+        }
+        Ok(())
     }
 
     /// Holds a cache, unless the step does already, and gives its position among those held.

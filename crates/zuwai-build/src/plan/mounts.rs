@@ -1,5 +1,6 @@
 //! What a RUN mounts: `--mount` with its defaults filled in, as BuildKit fills them.
 
+use zuwai_context::patterns::clean;
 use zuwai_dockerfile::mount::{Mount, MountKind, Sharing};
 use zuwai_dockerfile::{Diagnostic, Span};
 use zuwai_layer::ImagePath;
@@ -137,7 +138,8 @@ pub fn run_mounts(
             RunMountKind::Bind { from: from.unwrap_or(Tree::Context), source, read_only },
         ),
         MountKind::Cache { id, from: _, source, read_only, sharing, mode, uid, gid } => {
-            let id = id.unwrap_or_else(|| clean(&mount.target));
+            let id =
+                id.unwrap_or_else(|| String::from_utf8_lossy(&clean(mount.target.as_bytes())).into_owned());
             let given = mode.is_some() || uid.is_some() || gid.is_some();
             let at_root = ImagePath::clamped(&source).is_ok_and(|path| path.is_root());
             let start =
@@ -191,44 +193,4 @@ pub fn script(name: &str, content: String) -> RunMount {
     // A name is one word of the line; one that would leave the directory is clamped into the root.
     let target = ImagePath::clamped(format!("{PIPES}/{name}")).unwrap_or_default();
     RunMount { span: None, target, kind: RunMountKind::Script { content } }
-}
-
-/// A path without `.`, `..` and slashes that say nothing (Go's `path.Clean`), which is what a cache without an id is
-/// called.
-fn clean(path: &str) -> String {
-    if path.is_empty() {
-        return ".".to_owned();
-    }
-    let absolute = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if absolute => {}
-            part => parts.push(part),
-        }
-    }
-    let joined = parts.join("/");
-    match (absolute, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_cleaned_as_go_does() {
-        for (path, cleaned) in
-            [("", "."), ("/a//b/./c/..", "/a/b"), ("a/../..", ".."), ("/..", "/"), ("x/", "x"), ("./", ".")]
-        {
-            assert_eq!(clean(path), cleaned, "{path:?}");
-        }
-    }
 }

@@ -25,6 +25,14 @@ impl StageBuilder {
         spanned: bool,
     ) -> Result<(Option<String>, Action), Diagnostic> {
         refuse(run)?;
+        if let Some((NetworkMode::Host, span)) = run.network
+            && context.network == StepNetwork::None
+        {
+            return Err(Diagnostic::error(
+                span,
+                "RUN --network=host: the build has no network (--network=none)",
+            ));
+        }
         let workdir = ImagePath::clamped(&self.config.config.working_dir).unwrap_or_default();
         let mut action = RunAction {
             argv: Vec::new(),

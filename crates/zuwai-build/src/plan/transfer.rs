@@ -146,7 +146,10 @@ fn in_order(transfer: &Transfer) -> impl Iterator<Item = &TransferSource> {
 /// What ADD fetches instead of reading it from the context.
 fn remote(word: &Word, add: &AddInstruction) -> Result<Option<RemoteCopy>, Diagnostic> {
     let Some(source) = RemoteSource::parse(&word.text) else { return Ok(None) };
-    let source = source.map_err(|error| Diagnostic::error(word.span, error.to_string()))?;
+    let source = source.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Diagnostic::error(word.span, format!("{error}{cause}"))
+    })?;
     let mut copy = RemoteCopy {
         checksum: None,
         commit: None,

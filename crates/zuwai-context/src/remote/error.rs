@@ -206,6 +206,9 @@ impl RemoteError {
                 let host = host(location);
                 format!("give the build a secret HTTP_AUTH_TOKEN_{host} or HTTP_AUTH_HEADER_{host}")
             }
+            Self::GitStatus { status: 401 | 403, with_credentials: true, location } => {
+                format!("the server did not accept the credentials for {}; check the secret", authority(location))
+            }
             Self::GitStatus { status: 401 | 403 | 404, location, .. } => {
                 let host = authority(location);
                 format!("check the address; if the repository is private, give the build a secret GIT_AUTH_TOKEN or GIT_AUTH_TOKEN.{host}")

@@ -60,7 +60,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         context,
         build_contexts: build_contexts::read(flags.list("build-context"))?,
         target: flags.non_empty("target").map(str::to_owned),
-        build_args: pairs::build_arguments(flags.list("build-arg"), environment)?,
+        build_args: build_args(flags, environment)?,
         labels: pairs::labels(flags.list("label"))?,
         platform,
         host_platform: Platform::host(),
@@ -84,6 +84,15 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         proxy_env: Vec::new(),
     };
     Ok(Meaning { build, default_layout })
+}
+
+/// The build arguments; `SOURCE_DATE_EPOCH` of the environment is one, as with buildx.
+fn build_args(flags: &Parsed, environment: &Environment) -> Result<Vec<(String, String)>, ProgramError> {
+    const EPOCH: &str = "SOURCE_DATE_EPOCH";
+    let inherited = environment.get(EPOCH).map(|value| (EPOCH.to_owned(), value.to_owned()));
+    let given = pairs::build_arguments(flags.list("build-arg"), environment)?;
+    // The last of a name wins.
+    Ok(inherited.into_iter().chain(given).collect())
 }
 
 /// Where credentials are, as docker has it.
