@@ -47,14 +47,7 @@ impl Web {
             )
             "#
         );
-        let file = folder.path().join("lighttpd.conf");
-        fs::write(&file, configuration).unwrap();
-        let arguments = ["-D".to_owned(), "-f".to_owned(), file.display().to_string()];
-        let mut server = Server::start("lighttpd", &arguments, folder.path(), |_| ());
-        let address = format!("127.0.0.1:{port}").parse().unwrap();
-        server.wait_until(Duration::from_secs(30), |_| {
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()
-        });
+        let server = lighttpd(folder.path(), port, &configuration);
         Self { port, _folder: folder, _server: server }
     }
 
@@ -63,4 +56,21 @@ impl Web {
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
+}
+
+/// Starts lighttpd with this configuration, which names the port, and waits until it listens.
+///
+/// # Panics
+/// If it does not come up.
+#[must_use]
+pub fn lighttpd(folder: &Path, port: u16, configuration: &str) -> Server {
+    let file = folder.join("lighttpd.conf");
+    fs::write(&file, configuration).unwrap();
+    let arguments = ["-D".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let mut server = Server::start("lighttpd", &arguments, folder, |_| ());
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    server.wait_until(Duration::from_secs(30), |_| {
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()
+    });
+    server
 }

@@ -1,13 +1,13 @@
 //! A git server for tests: lighttpd with git's own `git-http-backend`, and repositories made by git.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use zuwai_testkit::command::{must_run, program};
 use zuwai_testkit::need::Need;
 use zuwai_testkit::server::Server;
+use zuwai_testkit::web::lighttpd;
 
 /// What it needs of the machine.
 pub const GIT_SERVER: &[Need] = &[Need::Program("git"), Need::Program("lighttpd"), Need::Program("openssl")];
@@ -51,14 +51,7 @@ impl GitServer {
             }}
             "#
         );
-        let file = folder.path().join("lighttpd.conf");
-        fs::write(&file, configuration).unwrap();
-        let arguments = ["-D".to_owned(), "-f".to_owned(), file.display().to_string()];
-        let mut server = Server::start("lighttpd", &arguments, folder.path(), |_| ());
-        let address = format!("127.0.0.1:{port}").parse().unwrap();
-        server.wait_until(Duration::from_secs(30), |_| {
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()
-        });
+        let server = lighttpd(folder.path(), port, &configuration);
         Self { port, folder, _server: server }
     }
 

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor::request::isolation;
 use crate::pflag::Parsed;
-use crate::source::{self, LookFirst};
+use crate::source;
 use crate::{build_contexts, building, pairs, registries, secrets, ssh};
 
 /// A build, and what is to be said after it.
@@ -40,21 +40,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         ),
         _ => return Err(ProgramError::NotSupported("more than one --platform".to_owned())),
     };
-    let file = flags.text("file");
-    let (context, dockerfile) = if context == "-" {
-        if !file.is_empty() {
-            return Err(ProgramError::StandardInputTwice);
-        }
-        (None, source::dockerfile_from(std::io::stdin().lock())?)
-    } else {
-        let directory = source::context_directory(context, "")?;
-        let dockerfile = match file {
-            "-" => source::dockerfile_from(std::io::stdin().lock())?,
-            "" => source::dockerfile("Dockerfile", Some(&directory), LookFirst::Context)?,
-            file => source::dockerfile(file, Some(&directory), LookFirst::WorkingDirectory)?,
-        };
-        (Some(directory), dockerfile)
-    };
+    let (context, dockerfile) = source::context_and_dockerfile(context, flags.text("file"))?;
     let build = BuildRequest {
         dockerfile,
         context,
