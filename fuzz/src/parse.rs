@@ -3,7 +3,9 @@
 
 use zuwai_dockerfile::ast::TransferSource;
 use zuwai_dockerfile::limits::LINE_BYTES;
-use zuwai_dockerfile::{Dockerfile, Expander, Instruction, InstructionKind, Stage, parse, parse_onbuild};
+use zuwai_dockerfile::{
+    Dockerfile, Expander, Instruction, InstructionKind, Stage, lint, parse, parse_onbuild,
+};
 
 use crate::input::Variables;
 use crate::spans;
@@ -24,11 +26,25 @@ fn check_tree(dockerfile: &Dockerfile) {
     spans::check(&(&dockerfile.directives, &dockerfile.meta_args, &dockerfile.stages), source);
     dockerfile.warnings.iter().for_each(|warning| spans::check_diagnostic(warning, source));
     assert_eq!(parse(source.name(), source.text().as_bytes()).as_ref(), Ok(dockerfile));
+    check_findings(dockerfile);
     for stage in &dockerfile.stages {
         for instruction in &stage.instructions {
             check_meaning(instruction, dockerfile);
             check_line(instruction, stage, dockerfile);
         }
+    }
+}
+
+/// The build checks, on all stages and with nothing known of bases.
+fn check_findings(dockerfile: &Dockerfile) {
+    let inputs = lint::Inputs { all_stages: true, ..lint::Inputs::default() };
+    let Ok(report) = lint::check(dockerfile, &inputs) else { return };
+    for finding in &report.findings {
+        spans::check(finding, &dockerfile.source);
+        assert!(!finding.lines(&dockerfile.source).is_empty(), "{finding:?}");
+    }
+    if let Some(error) = &report.error {
+        spans::check_diagnostic(error, &dockerfile.source);
     }
 }
 
