@@ -41,16 +41,12 @@ pub struct HeldCache {
     _lock: File,
 }
 
-/// What came of asking for a cache.
-#[derive(Debug)]
-pub enum Hold {
-    /// It is held from now on.
-    Now(HeldCache),
-    /// The step holds it already: its position among those.
-    Before(usize),
-}
-
 impl HeldCache {
+    /// What tells it from all others.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -63,14 +59,16 @@ impl HeldCache {
 }
 
 impl CacheMounts {
+    /// The directory of all caches in a root directory.
+    pub const DIRECTORY: &str = "cache-mounts";
+
     /// Caches below a root directory.
     pub fn new(root_dir: &Path, namespace: &str, exclusive: bool) -> Self {
-        Self { directory: root_dir.join("cache-mounts"), namespace: namespace.to_owned(), exclusive }
+        Self { directory: root_dir.join(Self::DIRECTORY), namespace: namespace.to_owned(), exclusive }
     }
 
-    /// Gives a cache, made now if it is new, or none if it is among those that this step holds: two targets of one step
-    /// show the same. `origin` is the tree it starts with: what tells it from others, and where
-    /// it is.
+    /// Gives a cache, made now if it is new. `origin` is the tree it starts with: what tells it from others, and where it
+    /// is. A step that holds it already must not ask again: it would wait for itself.
     ///
     /// # Errors
     /// When a directory cannot be made or filled, or the build is told to stop while it waits.
@@ -78,13 +76,9 @@ impl CacheMounts {
         &self,
         cache: &CacheMount,
         origin: Option<(&str, &Path)>,
-        held: &[HeldCache],
         interrupt: &Interrupt,
-    ) -> Result<Hold, StepError> {
+    ) -> Result<HeldCache, StepError> {
         let key = self.key(cache, origin.map(|(key, _)| key));
-        if let Some(held) = held.iter().position(|held| held.key == key) {
-            return Ok(Hold::Before(held));
-        }
         let place = self.directory.join(&key);
         let failed = |source| StepError::Cache { path: place.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(failed)?;
@@ -99,7 +93,7 @@ impl CacheMounts {
             }
         }
         let directory = fs::canonicalize(&directory).map_err(failed)?;
-        Ok(Hold::Now(HeldCache { key, directory, _lock: lock }))
+        Ok(HeldCache { key, directory, _lock: lock })
     }
 
     /// What tells a cache from all others: every field with its length before it, so that no two caches share a key.
@@ -191,10 +185,7 @@ mod tests {
     }
 
     fn hold(caches: &CacheMounts, cache: &CacheMount) -> HeldCache {
-        match caches.hold(cache, None, &[], &Interrupt::new()).unwrap() {
-            Hold::Now(held) => held,
-            Hold::Before(_) => panic!("nothing is held"),
-        }
+        caches.hold(cache, None, &Interrupt::new()).unwrap()
     }
 
     #[test]
@@ -224,14 +215,14 @@ mod tests {
         assert_eq!(hold(&caches, &shared).directory(), one.directory());
         let two = hold(&caches, &private);
         assert_ne!(two.directory(), one.directory());
-        assert!(matches!(caches.hold(&shared, None, &[one], &Interrupt::new()), Ok(Hold::Before(0))));
+        assert_eq!(one.key(), caches.key(&shared, None));
         drop(two);
         // Whoever waits for a lock ends when the build does.
         let locked = cache("b", Sharing::Locked);
         let held = hold(&caches, &locked);
         let interrupt = Interrupt::new();
         interrupt.raise(15);
-        assert!(matches!(caches.hold(&locked, None, &[], &interrupt), Err(StepError::Run(_))));
+        assert!(matches!(caches.hold(&locked, None, &interrupt), Err(StepError::Run(_))));
         drop(held);
         hold(&caches, &locked);
     }

@@ -10,6 +10,7 @@ use zuwai_rootfs::copy::SourceTree;
 use zuwai_rootfs::{KeepOut, Root};
 
 use super::Network;
+use super::cache_mounts::CacheMounts;
 use super::remote::{self, Fetched};
 use super::trees::Trees;
 use crate::error::BuildError;
@@ -103,12 +104,39 @@ impl Contexts {
 }
 
 fn open(directory: &Path, dockerfile: Option<&Path>, state: &StateDir) -> Result<Context, BuildError> {
-    // Where builds keep their state is no part of a context that it lies in.
+    Ok(Context::open(directory, dockerfile, builders_own(directory, state))?)
+}
+
+/// Where builds keep their state is no part of a context that it lies in; the context itself may be that place.
+fn builders_own(directory: &Path, state: &StateDir) -> KeepOut {
     let root_dir = state.path().parent().unwrap_or(state.path());
-    let inside = std::fs::canonicalize(directory)
-        .ok()
-        .and_then(|directory| Some(root_dir.strip_prefix(directory).ok()?.to_owned()))
-        .filter(|inside| inside.components().next().is_some())
-        .and_then(|inside| ImagePath::new(inside.as_os_str().as_bytes()).ok());
-    Ok(Context::open(directory, dockerfile, KeepOut::new(inside))?)
+    let own = [root_dir, state.path(), &root_dir.join(CacheMounts::DIRECTORY)].map(Path::to_owned);
+    let real = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let inside = own.iter().filter_map(|path| path.strip_prefix(&real).ok());
+    let inside = inside.filter_map(|path| ImagePath::new(path.as_os_str().as_bytes()).ok());
+    KeepOut::new(inside.filter(|path| !path.is_root()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_in_a_context_is_not_the_contexts() {
+        let context = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        for (root_dir, own) in [
+            (context.path().join("a/state"), &["a/state"][..]),
+            (context.path().to_owned(), &["build-0", "cache-mounts"]),
+            (other.path().to_owned(), &[]),
+        ] {
+            let state = StateDir::create(&root_dir).unwrap();
+            let keep_out = builders_own(context.path(), &state);
+            for path in ["a/state", "build-0", "cache-mounts"] {
+                let kept_out = keep_out.covers(&ImagePath::new(path).unwrap());
+                assert_eq!(kept_out, own.contains(&path), "{path} with {}", root_dir.display());
+            }
+            assert!(!keep_out.covers(&ImagePath::new("src").unwrap()));
+        }
+    }
 }

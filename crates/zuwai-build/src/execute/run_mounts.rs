@@ -1,5 +1,6 @@
 //! What a RUN's mounts show: the files, directories, secrets and agents behind `--mount`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -15,7 +16,7 @@ use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
 use zuwai_rootfs::{KeepOut, Metadata, Root};
 
 use super::base::StageLayer;
-use super::cache_mounts::{CacheMounts, HeldCache, Hold};
+use super::cache_mounts::{CacheMounts, HeldCache};
 use super::contexts::Contexts;
 use super::trees::Trees;
 use crate::error::StepError;
@@ -80,8 +81,10 @@ impl Sources<'_> {
                 StepMountKind::Bind { source: self.place(from, source)?, read_only: *read_only }
             }
             RunMountKind::Cache(cache) => {
-                let position = self.cache(cache, &mut prepared.caches)?;
-                let held = &prepared.caches[position];
+                let key = self.cache_key(cache)?;
+                let Some(held) = prepared.caches.iter().find(|held| held.key() == key) else {
+                    unreachable!("all caches of a step are held first")
+                };
                 let root = Root::open(held.directory(), KeepOut::default());
                 let directory = inside(&root.map_err(|source| held.unusable(source))?, &cache.source)?;
                 StepMountKind::Cache { directory, read_only: cache.read_only }
@@ -168,37 +171,34 @@ impl Sources<'_> {
         self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
     }
 
-    /// Holds all caches of a step, in an order that all builds keep to: two that want the same ones never wait for each
-    /// other.
+    /// Holds every cache of a step, each once, in an order that all builds keep to: two that want the same ones never wait
+    /// for each other.
     fn hold_caches(&mut self, mounts: &[RunMount], held: &mut Vec<HeldCache>) -> Result<(), StepError> {
-        let mut wanted = Vec::new();
+        let mut wanted = BTreeMap::new();
         for mount in mounts {
             if let RunMountKind::Cache(cache) = &mount.kind {
-                let origin = cache.from.as_ref().map(|tree| self.identity(tree)).transpose()?;
-                wanted.push((self.caches.key(cache, origin.as_deref()), mount.span, cache));
+                wanted.entry(self.cache_key(cache)?).or_insert((mount.span, cache));
             }
         }
-        wanted.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        for (_, span, cache) in wanted {
-            self.cache(cache, held).map_err(|source| StepError::Mount { span, source: Box::new(source) })?;
+        for (span, cache) in wanted.into_values() {
+            let cache = self.hold(cache);
+            held.push(cache.map_err(|source| StepError::Mount { span, source: Box::new(source) })?);
         }
         Ok(())
     }
 
-    /// Holds a cache, unless the step does already, and gives its position among those held.
-    fn cache(&mut self, cache: &CacheMount, held: &mut Vec<HeldCache>) -> Result<usize, StepError> {
+    fn hold(&mut self, cache: &CacheMount) -> Result<HeldCache, StepError> {
         let origin = match &cache.from {
             None => None,
             Some(tree) => Some((self.identity(tree)?, self.place(tree, "/")?)),
         };
         let origin = origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path()));
-        match self.caches.hold(cache, origin, held, self.interrupt)? {
-            Hold::Before(position) => Ok(position),
-            Hold::Now(cache) => {
-                held.push(cache);
-                Ok(held.len() - 1)
-            }
-        }
+        self.caches.hold(cache, origin, self.interrupt)
+    }
+
+    fn cache_key(&self, cache: &CacheMount) -> Result<String, StepError> {
+        let origin = cache.from.as_ref().map(|tree| self.identity(tree)).transpose()?;
+        Ok(self.caches.key(cache, origin.as_deref()))
     }
 
     /// What tells a tree from all others: the digests of its layers.
