@@ -16,7 +16,7 @@ use super::trees::Trees;
 use crate::error::BuildError;
 use crate::named_context::NamedContext;
 use crate::plan::{Base, Plan, RemoteCopy, StagePlan, Tree};
-use crate::request::{BuildRequest, DockerfileSource};
+use crate::request::BuildRequest;
 use crate::state_dir::StateDir;
 
 /// The directories that the steps of a plan read.
@@ -49,10 +49,7 @@ impl Contexts {
         network: Network<'_>,
     ) -> Result<Self, BuildError> {
         let read: Vec<&Tree> = plan.stages.iter().flat_map(StagePlan::trees).collect();
-        let dockerfile = match &request.dockerfile {
-            DockerfileSource::Path(path) => Some(path.as_path()),
-            DockerfileSource::Text { .. } => None,
-        };
+        let dockerfile = crate::dockerfile_path(&request.dockerfile);
         let main = match &request.context {
             Some(directory) if read.contains(&&Tree::Context) => Some(open(directory, dockerfile, state)?),
             _ => None,

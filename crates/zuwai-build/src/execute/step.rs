@@ -106,6 +106,9 @@ pub fn run_command(
             }
         }
     }
+    if let Some(scratch) = scratch {
+        trees.discard(scratch);
+    }
     Ok(changes)
 }
 
