@@ -9,6 +9,7 @@
 //! - [`resolve`]: finding what a path of the image leads to.
 //! - [`metadata`]: what the system knows of one file.
 //! - [`unpack`]: a layer onto a tree.
+//! - [`overlay`]: trees that are layers, one directory each, seen through overlayfs.
 //! - [`change_set`]: the paths that a step changed.
 //! - [`walk`]: reading a whole tree, on several threads.
 //! - [`fingerprint`]: short digests of contents, to tell a touched file from a changed one.
@@ -42,6 +43,7 @@ pub mod isolation;
 pub mod layer;
 pub mod metadata;
 pub mod mounts;
+pub mod overlay;
 pub mod park;
 pub mod passwd;
 pub mod path_filter;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use zuwai_layer::ImagePath;
 
+use crate::overlay::OverlayMount;
+
 /// Paths inside a root that do not belong to the image: in place these are mount points, the state directory, the
 /// executor's own files, the context. They and everything below are never read, changed or put in a layer.
 #[derive(Debug, Clone, Default)]
@@ -52,12 +54,14 @@ impl KeepOut {
     }
 }
 
-/// A directory that holds an image's tree: `/` itself when building in place, a private directory otherwise.
+/// A directory that holds an image's tree: `/` itself when building in place, a private directory or a view of an
+/// overlay otherwise.
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
     host_path: PathBuf,
     keep_out: KeepOut,
+    overlay: Option<OverlayMount>,
 }
 
 impl Root {
@@ -69,12 +73,23 @@ impl Root {
         let host_path = host_path.into();
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&host_path, flags, Mode::empty())?;
-        Ok(Self { directory, host_path, keep_out })
+        Ok(Self { directory, host_path, keep_out, overlay: None })
     }
 
     /// An open directory as a root; `host_path` is for messages.
     pub(crate) fn from_directory(directory: OwnedFd, host_path: PathBuf, keep_out: KeepOut) -> Self {
-        Self { directory, host_path, keep_out }
+        Self { directory, host_path, keep_out, overlay: None }
+    }
+
+    /// A view of an overlay: a directory of a mount that has no path. `host_path` is for messages alone.
+    pub(crate) fn of_overlay(directory: OwnedFd, host_path: PathBuf, overlay: OverlayMount) -> Self {
+        Self { directory, host_path, keep_out: KeepOut::default(), overlay: Some(overlay) }
+    }
+
+    /// What another process has to mount to see what this root shows; `None` if it is a directory of the host.
+    #[must_use]
+    pub fn overlay(&self) -> Option<&OverlayMount> {
+        self.overlay.as_ref()
     }
 
     /// Where the directory is on the host (outside the image).

@@ -1,0 +1,29 @@
+//! Trees that are layers, one directory each, seen through overlayfs.
+//!
+//! Layers are unpacked once each and never changed again; any number of trees stand on them. What a step writes goes to
+//! a directory of its own, which is then one more layer.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// An overlay as it is mounted: directories of one room, named relative to it, so that hundreds of layers fit into the
+/// one page of options that the kernel takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlayMount {
+    /// The directory of all layers: absolute, without links.
+    pub room: PathBuf,
+    /// The read-only layers' names, the lowest first.
+    pub lower: Vec<String>,
+    /// Where changes go; a view that nothing is written to has none.
+    pub upper: Option<Upper>,
+}
+
+/// Where the changes of an overlay go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upper {
+    /// The name of the layer that changes make.
+    pub directory: String,
+    /// The name of an empty directory that the kernel works in.
+    pub work: String,
+}
