@@ -11,6 +11,7 @@
 //! - `filesystem`: the mounts a command sees, and the way into its root; `volumes`: the user's among them; `step_mounts`:
 //!   the step's own, of which `memory_file` and `throwaway` make some; `read_only`: how mounts are closed; `stubs`: mount
 //!   points made and removed again.
+//! - `overlay`: layers of one tree, mounted as one.
 //! - `network`: having none.
 //! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
 //! - `execute`: the last stage: identity, capabilities, look-up, `execve`.
@@ -22,6 +23,8 @@ mod execute;
 mod filesystem;
 mod memory_file;
 mod network;
+#[allow(dead_code, reason = "about to be used")]
+mod overlay;
 pub mod parent;
 mod read_only;
 pub mod spec;
