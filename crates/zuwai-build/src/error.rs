@@ -217,8 +217,8 @@ pub enum StepError {
     /// A step asks for what its flags do not allow.
     #[error("{0}")]
     Invalid(String),
-    /// A command's output has nowhere to go.
-    #[error("cannot use standard error for the command's output")]
+    /// A command's output cannot be brought to where it belongs.
+    #[error("cannot pass on the command's output")]
     Output(#[source] std::io::Error),
     /// A stage's tree is gone, which the plan's order forbids.
     #[error("the stage has no file system tree")]

@@ -17,6 +17,7 @@ pub mod remote;
 pub mod run_mounts;
 pub mod stage_tree;
 pub mod step;
+pub mod step_output;
 pub mod trees;
 
 use std::collections::BTreeMap;
