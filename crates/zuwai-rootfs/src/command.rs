@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use zuwai_layer::ImagePath;
 
+use crate::overlay::OverlayMount;
 use crate::step_mount::{StepMount, StepNetwork};
 use crate::volumes::Volume;
 
@@ -26,6 +27,9 @@ pub struct Command {
     pub resolv_conf: Vec<u8>,
     /// What the command finds in `/etc/hosts`, in namespaces; must name localhost.
     pub hosts: Vec<u8>,
+    /// The root as the step's own process mounts it, in namespaces: the layers of the view that the command is run with,
+    /// and a fresh upper directory for what it changes. `None` where the root is a directory of the host.
+    pub overlay: Option<OverlayMount>,
     /// What of the outside the command sees, in namespaces; in place it sees all that the container has mounted.
     pub volumes: Vec<Volume>,
     /// What it sees while it runs; one may lie in another, whatever the order.
@@ -49,6 +53,7 @@ impl Command {
             hostname: HOSTNAME.to_owned(),
             resolv_conf: Vec::new(),
             hosts: hosts(HOSTNAME),
+            overlay: None,
             volumes: Vec::new(),
             mounts: Vec::new(),
             network: StepNetwork::default(),

@@ -13,7 +13,7 @@ use rustix::fs::StatVfsMountFlags;
 use crate::command::HOSTNAME;
 use crate::run::Output;
 use crate::run_error::RunError;
-use crate::sandbox::spec::{Enclosure, Entered, Report, Step};
+use crate::sandbox::spec::{Enclosure, Entered, NewRoot, Report, Step};
 use crate::sandbox::{STANDARD_MOUNT_POINTS, parent};
 use crate::signals::Interrupt;
 use crate::step_mount::StepNetwork;
@@ -106,7 +106,7 @@ pub fn probe(state_dir: &Path) -> Result<Entered, RunError> {
     let root = state_dir.canonicalize().map_err(file("find"))?.join(format!("probe-{}", std::process::id()));
     std::fs::create_dir_all(&root).map_err(file("make a directory in"))?;
     let enclosure = Enclosure {
-        root: root.clone(),
+        root: NewRoot::Directory(root.clone()),
         hostname: HOSTNAME.to_owned(),
         resolv_conf: Vec::new(),
         hosts: Vec::new(),

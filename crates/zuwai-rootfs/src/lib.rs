@@ -22,7 +22,7 @@
 //! - [`copy`]: what `COPY` and `ADD` write.
 //! - [`archive`]: what `ADD` does with a local archive.
 //! - [`passwd`]: users and groups of an image; [`command`]: what a RUN asks for; [`step_mount`]: what it sees besides
-//!   the root; [`run`]: running it.
+//!   the root, and [`place`] where that is; [`run`]: running it.
 //! - [`placement`]: the same where no mount can be made.
 //! - [`isolation`]: which of the two ways commands run, and why; [`container`] and [`mounts`]: what this process stands in.
 //! - [`volumes`]: what a container's user mounted into it, which commands see with namespaces too.
@@ -48,6 +48,7 @@ pub mod park;
 pub mod passwd;
 pub mod path_filter;
 pub mod path_match;
+pub mod place;
 pub mod placement;
 mod quietly;
 pub mod resolve;

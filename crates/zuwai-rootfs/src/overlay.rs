@@ -19,6 +19,15 @@ pub struct OverlayMount {
     pub upper: Option<Upper>,
 }
 
+impl OverlayMount {
+    /// What the overlay shows, for who does not change it: what went to the upper directory is one more layer.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.lower.extend(self.upper.take().map(|upper| upper.directory));
+        self
+    }
+}
+
 /// Where the changes of an overlay go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upper {

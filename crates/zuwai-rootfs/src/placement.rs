@@ -205,11 +205,12 @@ fn check_kind(spot: &Spot, source: &Source<'_>) -> Result<(), PlacementError> {
 
 /// What of a source is not copied: what is being made of it, and what is set aside.
 fn skipped(mount: &StepMount, place: &Path, scratch: Option<&Path>) -> KeepOut {
-    let (StepMountKind::Bind { source: from, .. } | StepMountKind::Cache { directory: from, .. }) =
-        &mount.kind
-    else {
-        return KeepOut::default();
+    let from = match &mount.kind {
+        StepMountKind::Bind { source, .. } => source.host_path(),
+        StepMountKind::Cache { directory, .. } => Some(directory.as_path()),
+        _ => None,
     };
+    let Some(from) = from else { return KeepOut::default() };
     let inside = |path: &Path| ImagePath::new(path.strip_prefix(from).ok()?.as_os_str().as_bytes()).ok();
     let paths: [Option<PathBuf>; 2] = [Some(place.to_owned()), scratch.map(Path::to_owned)];
     KeepOut::new(paths.iter().flatten().filter_map(|path| inside(path)).filter(|path| !path.is_root()))

@@ -61,7 +61,7 @@ pub struct Root {
     directory: OwnedFd,
     host_path: PathBuf,
     keep_out: KeepOut,
-    overlay: Option<OverlayMount>,
+    overlay: Option<Box<OverlayMount>>,
 }
 
 impl Root {
@@ -83,13 +83,13 @@ impl Root {
 
     /// A view of an overlay: a directory of a mount that has no path. `host_path` is for messages alone.
     pub(crate) fn of_overlay(directory: OwnedFd, host_path: PathBuf, overlay: OverlayMount) -> Self {
-        Self { directory, host_path, keep_out: KeepOut::default(), overlay: Some(overlay) }
+        Self { directory, host_path, keep_out: KeepOut::default(), overlay: Some(Box::new(overlay)) }
     }
 
     /// What another process has to mount to see what this root shows; `None` if it is a directory of the host.
     #[must_use]
     pub fn overlay(&self) -> Option<&OverlayMount> {
-        self.overlay.as_ref()
+        self.overlay.as_deref()
     }
 
     /// Where the directory is on the host (outside the image).

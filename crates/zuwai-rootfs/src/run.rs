@@ -12,7 +12,7 @@ use crate::placement::{self, Covered};
 use crate::root::Root;
 use crate::run_error::RunError;
 use crate::sandbox::parent;
-use crate::sandbox::spec::{DEFAULT_CAPABILITIES, Enclosure, Execution, Report, Step};
+use crate::sandbox::spec::{DEFAULT_CAPABILITIES, Enclosure, Execution, NewRoot, Report, Step};
 use crate::signals::Interrupt;
 use crate::step_mount::{self, StepMount, StepNetwork};
 
@@ -82,7 +82,9 @@ pub fn run(
     run_step(root, command, mode, output, interrupt).map(|ran| ran.outcome)
 }
 
-/// Runs a command in a root to its end. When this returns, no process that it started is left, nor anything of what it
+/// Runs a command in a root to its end. Where the root is a view of an overlay, users, working directory and what
+/// volumes give way to are looked up in the view, and the command runs in [`Command::overlay`], which is mounted for it
+/// alone. When this returns, no process that it started is left, nor anything of what it
 /// saw besides the root.
 ///
 /// # Errors
@@ -145,7 +147,7 @@ fn step(root: &Root, command: &Command, mounts: &[StepMount], mode: Mode) -> Res
         Mode::InPlace if command.network == StepNetwork::None => return Err(RunError::NetworkInPlace),
         Mode::InPlace => None,
         Mode::Namespaces => Some(Enclosure {
-            root: real_path(root.host_path())?,
+            root: new_root(root, command)?,
             hostname: command.hostname.clone(),
             resolv_conf: command.resolv_conf.clone(),
             hosts: command.hosts.clone(),
@@ -159,6 +161,15 @@ fn step(root: &Root, command: &Command, mounts: &[StepMount], mode: Mode) -> Res
     let argv = command.argv.clone();
     let execution = Execution { argv, env, uid: user.uid, gid: user.gid, groups: user.groups, capabilities };
     Ok(Step { enclosure, execution: Some(execution), workdir: OsString::from_vec(workdir) })
+}
+
+/// A view is no place to run in: it is mounted nowhere, and nothing may be written to it while it is looked at.
+fn new_root(root: &Root, command: &Command) -> Result<NewRoot, RunError> {
+    match (&command.overlay, root.overlay()) {
+        (Some(overlay), _) if overlay.upper.is_some() => Ok(NewRoot::Overlay(overlay.clone())),
+        (None, None) => Ok(NewRoot::Directory(real_path(root.host_path())?)),
+        _ => Err(RunError::NowhereToWrite { path: root.host_path().to_owned() }),
+    }
 }
 
 fn real_path(path: &Path) -> Result<PathBuf, RunError> {

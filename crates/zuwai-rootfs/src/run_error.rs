@@ -38,6 +38,12 @@ pub enum RunError {
          namespaces can be had (the log says why they cannot), or with --network=default"
     )]
     NetworkInPlace,
+    /// A view of layers was given to run in, without an upper directory for what the command writes.
+    #[error("{path}: this is a view of layers, and the command was given nowhere to write to", path = path.display())]
+    NowhereToWrite {
+        /// The view's name.
+        path: PathBuf,
+    },
     /// A step of setting up the sandbox failed.
     #[error("cannot set up the sandbox: {step}: {error}")]
     Sandbox {

@@ -9,8 +9,8 @@
 //! - [`parent`]: the builder's side.
 //! - `stages`: the helper's side: namespaces where wanted, then the supervisor.
 //! - `filesystem`: the mounts a command sees, and the way into its root; `volumes`: the user's among them; `step_mounts`:
-//!   the step's own, of which `memory_file` and `throwaway` make some; `read_only`: how mounts are closed; `stubs`: mount
-//!   points made and removed again.
+//!   the step's own, of which `memory_file` and `throwaway` make some, and `place` finds the sources; `read_only`: how
+//!   mounts are closed; `stubs`: mount points made and removed again.
 //! - `overlay`: layers of one tree, mounted as one.
 //! - `network`: having none.
 //! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
@@ -23,9 +23,9 @@ mod execute;
 mod filesystem;
 mod memory_file;
 mod network;
-#[allow(dead_code, reason = "about to be used")]
 mod overlay;
 pub mod parent;
+mod place;
 mod read_only;
 pub mod spec;
 mod stages;

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::place::Place;
+
 /// One thing that a step sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepMount {
@@ -35,8 +37,8 @@ pub(crate) fn in_order(mounts: &[StepMount]) -> Vec<StepMount> {
 pub enum StepMountKind {
     /// A file or directory of another tree.
     Bind {
-        /// Where it is outside: absolute, without links.
-        source: PathBuf,
+        /// Where it is outside.
+        source: Place,
         /// Writes are refused; else they succeed and are thrown away after the step.
         read_only: bool,
     },

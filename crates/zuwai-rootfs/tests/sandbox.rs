@@ -19,6 +19,8 @@ mod namespaces;
 mod network;
 #[path = "sandbox/ordinary_user.rs"]
 mod ordinary_user;
+#[path = "sandbox/overlays.rs"]
+mod overlays;
 #[path = "sandbox/step_mounts.rs"]
 mod step_mounts;
 #[path = "sandbox/volumes.rs"]
@@ -29,6 +31,7 @@ fn main() {
     inside::main_if_inside();
     let mut tests = Vec::new();
     tests.extend(namespaces::TESTS);
+    tests.extend(overlays::TESTS);
     tests.extend(containers::TESTS);
     tests.extend(ordinary_user::TESTS);
     tests.extend(volumes::TESTS);

@@ -78,7 +78,7 @@ impl Sources<'_> {
     fn mount(&mut self, mount: &RunMount, prepared: &mut Prepared) -> Result<(), StepError> {
         let kind = match &mount.kind {
             RunMountKind::Bind { from, source, read_only } => {
-                StepMountKind::Bind { source: self.place(from, source)?, read_only: *read_only }
+                StepMountKind::Bind { source: self.place(from, source)?.into(), read_only: *read_only }
             }
             RunMountKind::Cache(cache) => {
                 let key = self.cache_key(cache)?;

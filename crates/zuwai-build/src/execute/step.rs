@@ -80,6 +80,7 @@ pub fn run_command(
         hostname: host.name.to_owned(),
         resolv_conf: surroundings.resolv_conf.clone(),
         hosts: hosts(host.name),
+        overlay: None,
         volumes,
         mounts: std::mem::take(&mut prepared.mounts),
         network: action.network,

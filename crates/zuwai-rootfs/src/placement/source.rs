@@ -43,7 +43,15 @@ impl<'a> Source<'a> {
             StepMountKind::File { content, mode, uid, gid } => {
                 Ok(Self::Content { content, mode: *mode, uid: *uid, gid: *gid })
             }
-            StepMountKind::Bind { source, .. } => Self::open_at(source, mount, Self::bind),
+            StepMountKind::Bind { source, .. } => match source.host_path() {
+                Some(path) => Self::open_at(path, mount, Self::bind),
+                None => Err(PlacementError::Source {
+                    doing: "open",
+                    path: source.to_string().into(),
+                    target: mount.target.clone(),
+                    source: Errno::OPNOTSUPP.into(),
+                }),
+            },
             // What the step writes there is nobody's: a copy, as of any other directory.
             StepMountKind::Cache { directory, read_only: true } => {
                 Self::open_at(directory, mount, Self::bind)

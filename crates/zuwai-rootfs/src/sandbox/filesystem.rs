@@ -9,14 +9,15 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::memory_file::MemoryFile;
-use super::spec::{Enclosure, Entered};
+use super::overlay::{self, mounting};
+use super::spec::{Enclosure, Entered, NewRoot};
 use super::stages::{During as _, Failure};
 use super::stubs::Stubs;
 use super::{read_only, step_mounts, volumes};
@@ -97,12 +98,12 @@ fn furnish(stubs: &mut Stubs, enclosure: &Enclosure) -> Result<(), Failure> {
 }
 
 /// Whether it was done by `pivot_root`, after which the old root lies unseen over the new one until it is detached.
-fn change_root(root: &Path) -> Result<bool, Failure> {
+fn change_root(root: &NewRoot) -> Result<bool, Failure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).during("make all mounts private")?;
+    let root = mount_root(root)?;
     let shown = root.display();
-    rustix::mount::mount_bind_recursive(root, root).during(format_args!("bind {shown} on itself"))?;
-    rustix::process::chdir(root).during(format_args!("enter {shown}"))?;
+    rustix::process::chdir(&root).during(format_args!("enter {shown}"))?;
     let refusal = match rustix::process::pivot_root(".", ".") {
         Ok(()) => return Ok(true),
         Err(refusal) => refusal,
@@ -110,6 +111,24 @@ fn change_root(root: &Path) -> Result<bool, Failure> {
     rustix::process::chroot(".")
         .during(format_args!("change the root to {shown} (pivot_root: {refusal})"))?;
     Ok(false)
+}
+
+/// Makes the new root a mount, which it has to be to become `/`, and says where.
+fn mount_root(root: &NewRoot) -> Result<PathBuf, Failure> {
+    match root {
+        NewRoot::Directory(directory) => {
+            rustix::mount::mount_bind_recursive(directory, directory)
+                .during(format_args!("bind {} on itself", directory.display()))?;
+            Ok(directory.clone())
+        }
+        NewRoot::Overlay(overlay) => {
+            // On the directory that the kernel works in: it is there, it is this step's alone, and nobody needs its name.
+            let work = overlay.upper.as_ref().map(|upper| overlay.room.join(&upper.work));
+            let target = work.ok_or_else(|| Failure::new("mount the root", "it has no upper directory"))?;
+            overlay::mount(overlay, &target).during(mounting(overlay))?;
+            Ok(target)
+        }
+    }
 }
 
 fn open_directory(path: &str) -> rustix::io::Result<OwnedFd> {

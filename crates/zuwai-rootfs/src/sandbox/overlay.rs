@@ -29,6 +29,11 @@ pub(super) fn mount(overlay: &OverlayMount, target: &Path) -> rustix::io::Result
     mounted
 }
 
+/// What mounting one is, for errors.
+pub(super) fn mounting(overlay: &OverlayMount) -> String {
+    format!("mount {} layers of {} as one", overlay.lower.len(), overlay.room.display())
+}
+
 fn mount_from_room(overlay: &OverlayMount, target: &Path) -> rustix::io::Result<()> {
     let Some(upper) = &overlay.upper else { return mount_with(&options(overlay, "")?, target) };
     empty_work(upper).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;

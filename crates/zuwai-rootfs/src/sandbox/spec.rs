@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::command::StartError;
+use crate::overlay::OverlayMount;
 use crate::step_mount::{StepMount, StepNetwork};
 use crate::volumes::Volume;
 
@@ -23,8 +24,8 @@ pub struct Step {
 /// A root of its own, behind namespaces.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Enclosure {
-    /// The directory that becomes `/`: absolute, without links.
-    pub root: PathBuf,
+    /// What becomes `/`.
+    pub root: NewRoot,
     /// The name of the host.
     pub hostname: String,
     /// The text of `/etc/resolv.conf`.
@@ -39,6 +40,16 @@ pub struct Enclosure {
     pub network: StepNetwork,
     /// An empty directory for what the step may write and nobody keeps; absolute, without links.
     pub scratch: Option<PathBuf>,
+}
+
+/// What becomes `/`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum NewRoot {
+    /// A directory: absolute, without links.
+    Directory(PathBuf),
+    /// An overlay with an upper directory, which is mounted in the step's own namespaces alone: set-user-ID programs and
+    /// file capabilities count only on what their own user namespace has mounted.
+    Overlay(OverlayMount),
 }
 
 /// The command and who it is.

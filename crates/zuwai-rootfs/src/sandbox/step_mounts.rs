@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountFlags;
 
 use super::memory_file::MemoryFile;
+use super::place::outside;
 use super::spec::Enclosure;
 use super::stages::{During as _, Failure};
 use super::stubs::{self, Stubs};
-use super::{read_only, throwaway};
+use super::{place, read_only, throwaway};
 use crate::step_mount::{StepMount, StepMountKind};
 
 /// Mounts all that is in an enclosure for its step. The working directory is the outer root.
@@ -24,9 +25,22 @@ pub(super) fn mount_all(stubs: &mut Stubs, enclosure: &Enclosure) -> Result<(), 
             Some(scratch) => Some(outside(scratch)?.join(number.to_string())),
             None => None,
         };
-        Placement::find(stubs, mount)?.mount(&mount.kind, scratch.as_deref())?;
+        with_source(&mount.kind, |source| {
+            Placement::find(stubs, mount, source)?.mount(&mount.kind, source, scratch.as_deref())
+        })?;
     }
     Ok(())
+}
+
+/// Does something with the path of what is mounted, if that is a file or directory of the outside.
+fn with_source(kind: &StepMountKind, work: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    match kind {
+        StepMountKind::Bind { source, .. } => place::with(source, work),
+        StepMountKind::Cache { directory: path, .. } | StepMountKind::Socket { path } => {
+            work(&outside(path)?)
+        }
+        StepMountKind::Tmpfs { .. } | StepMountKind::File { .. } => work(Path::new("")),
+    }
 }
 
 /// Where something is mounted.
@@ -41,14 +55,15 @@ struct Placement {
 
 impl Placement {
     /// Finds the place of a mount, and makes it where it is missing.
-    fn find(stubs: &mut Stubs, mount: &StepMount) -> Result<Self, Failure> {
+    fn find(stubs: &mut Stubs, mount: &StepMount, source: &Path) -> Result<Self, Failure> {
         let doing = format!("mount the {} at {}", noun(&mount.kind), mount.target.display());
         let real = stubs::real_path(&mount.target).during(&doing)?;
         if let Some(refusal) = refusal(&real, &mount.kind) {
             return Err(Failure::new(&doing, refusal));
         }
         let before = fs::symlink_metadata(&real).ok();
-        let is_directory = source_is_directory(&mount.kind).map_err(|failure| failure.within(&doing))?;
+        let is_directory =
+            source_is_directory(&mount.kind, source).map_err(|failure| failure.within(&doing))?;
         let target = if is_directory { stubs.directory(&real) } else { stubs.file(&real) }.during(&doing)?;
         if let Some(before) = &before
             && before.is_dir() != is_directory
@@ -62,15 +77,14 @@ impl Placement {
         Ok(Self { target, mode: before.map(|it| it.permissions().mode() & 0o7777), doing })
     }
 
-    fn mount(&self, kind: &StepMountKind, scratch: Option<&Path>) -> Result<(), Failure> {
+    fn mount(&self, kind: &StepMountKind, source: &Path, scratch: Option<&Path>) -> Result<(), Failure> {
         match kind {
-            StepMountKind::Bind { source, read_only: false } => {
-                throwaway::mount(&outside(source)?, &self.target, scratch)
-                    .map_err(|failure| failure.within(&self.doing))
+            StepMountKind::Bind { read_only: false, .. } => {
+                throwaway::mount(source, &self.target, scratch).map_err(|failure| failure.within(&self.doing))
             }
-            StepMountKind::Bind { source, read_only: true } => self.bind(source, true),
-            StepMountKind::Cache { directory, read_only } => self.bind(directory, *read_only),
-            StepMountKind::Socket { path } => self.bind(path, false),
+            StepMountKind::Bind { read_only: true, .. } => self.bind(source, true),
+            StepMountKind::Cache { read_only, .. } => self.bind(source, *read_only),
+            StepMountKind::Socket { .. } => self.bind(source, false),
             StepMountKind::Tmpfs { size } => self.tmpfs(*size).during(&self.doing),
             StepMountKind::File { content, mode, uid, gid } => {
                 let file = MemoryFile { content, mode: *mode, owner: (*uid, *gid) };
@@ -79,9 +93,9 @@ impl Placement {
         }
     }
 
-    /// Shows a file or directory of the outside, with all that is mounted below it.
+    /// Shows a file or directory, with all that is mounted below it.
     fn bind(&self, source: &Path, read_only: bool) -> Result<(), Failure> {
-        rustix::mount::mount_bind_recursive(outside(source)?, &self.target).during(&self.doing)?;
+        rustix::mount::mount_bind_recursive(source, &self.target).during(&self.doing)?;
         if read_only { read_only::make_all(&self.target).during(&self.doing) } else { Ok(()) }
     }
 
@@ -123,19 +137,12 @@ fn noun(kind: &StepMountKind) -> &'static str {
     }
 }
 
-fn source_is_directory(kind: &StepMountKind) -> Result<bool, Failure> {
+fn source_is_directory(kind: &StepMountKind, source: &Path) -> Result<bool, Failure> {
     match kind {
-        StepMountKind::Bind { source, .. } => {
-            let metadata = fs::symlink_metadata(outside(source)?);
-            Ok(metadata.during(format_args!("look at {}", source.display()))?.is_dir())
+        StepMountKind::Bind { source: place, .. } => {
+            Ok(fs::symlink_metadata(source).during(format_args!("look at {place}"))?.is_dir())
         }
         StepMountKind::Cache { .. } | StepMountKind::Tmpfs { .. } => Ok(true),
         StepMountKind::File { .. } | StepMountKind::Socket { .. } => Ok(false),
     }
-}
-
-/// An absolute path of the outer root, from the working directory.
-fn outside(path: &Path) -> Result<PathBuf, Failure> {
-    let relative = path.strip_prefix("/").during(format_args!("find {}", path.display()))?;
-    Ok(Path::new(".").join(relative))
 }

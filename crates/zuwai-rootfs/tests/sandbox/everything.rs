@@ -49,11 +49,11 @@ pub fn happens(root: &Path, work: &Path) -> String {
     let file = |content: &str, mode| StepMountKind::File { content: content.into(), mode, uid: 0, gid: 0 };
     let mounts = [
         ("/dev/pipes/EOF", file("#!/bin/sh\necho script $0\n", 0o755)),
-        ("/one", StepMountKind::Bind { source: tree.join("file"), read_only: false }),
-        ("/ro", StepMountKind::Bind { source: tree.clone(), read_only: true }),
+        ("/one", StepMountKind::Bind { source: tree.join("file").into(), read_only: false }),
+        ("/ro", StepMountKind::Bind { source: tree.clone().into(), read_only: true }),
         ("/run/agent", StepMountKind::Socket { path: work.join("agent") }),
         ("/run/secrets/s", file("secret", 0o400)),
-        ("/rw", StepMountKind::Bind { source: tree.clone(), read_only: false }),
+        ("/rw", StepMountKind::Bind { source: tree.clone().into(), read_only: false }),
         ("/t/m", StepMountKind::Tmpfs { size: 1 << 20 }),
         ("/var/cache/c/d", StepMountKind::Cache { directory: work.join("cache"), read_only: false }),
     ];

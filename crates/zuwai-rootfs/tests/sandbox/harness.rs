@@ -95,13 +95,21 @@ pub fn captured_with(
     mode: Mode,
     interrupt: &Interrupt,
 ) -> (Result<Outcome, RunError>, String) {
-    let root = Root::open(path, KeepOut::default()).unwrap();
+    captured_in(&Root::open(path, KeepOut::default()).unwrap(), command, mode, interrupt)
+}
+
+pub fn captured_in(
+    root: &Root,
+    command: &Command,
+    mode: Mode,
+    interrupt: &Interrupt,
+) -> (Result<Outcome, RunError>, String) {
     let (mut read, write) = std::io::pipe().unwrap();
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         read.read_to_string(&mut text).map(|_| text)
     });
     let output = Output { stdout: Stdio::from(write.try_clone().unwrap()), stderr: Stdio::from(write) };
-    let outcome = run_command(&root, command, mode, output, interrupt);
+    let outcome = run_command(root, command, mode, output, interrupt);
     (outcome, reader.join().unwrap().unwrap())
 }

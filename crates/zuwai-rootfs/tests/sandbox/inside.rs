@@ -17,13 +17,23 @@ use crate::everything;
 use crate::harness::shell;
 
 /// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`, `inside volume
-/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`, `inside everything ROOT WORK`.
+/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`, `inside who`, `inside set-net-raw FILE`, `inside everything ROOT WORK`.
 pub fn main_if_inside() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ["inside", rest @ ..] = words.as_slice() else { return };
-    if let ["connect", path] = rest {
-        connect(Path::new(path));
+    match rest {
+        ["connect", path] => connect(Path::new(path)),
+        ["who"] => {
+            println!("{}", rustix::process::geteuid().as_raw());
+            std::process::exit(0);
+        }
+        ["set-net-raw", path] => {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(*path, "security.capability", &crate::overlays::NET_RAW, flags).unwrap();
+            std::process::exit(0);
+        }
+        _ => {}
     }
     if let Ok(Side::Watcher(code)) = reap_if_first() {
         std::process::exit(code);

@@ -47,7 +47,7 @@ fn at(target: &str, kind: StepMountKind) -> StepMount {
 }
 
 fn bind(target: &str, source: PathBuf, read_only: bool) -> StepMount {
-    at(target, StepMountKind::Bind { source, read_only })
+    at(target, StepMountKind::Bind { source: source.into(), read_only })
 }
 
 fn cache(target: &str, directory: &Path, read_only: bool) -> StepMount {
