@@ -19,6 +19,9 @@ use crate::root::{KeepOut, Root};
 use crate::unpack::Hidden;
 use crate::walk::{self, Names};
 
+/// A directory that is being made again. No image has such a name.
+pub(crate) const UNFINISHED: &[u8] = b".zuwai-unfinished";
+
 /// Moves the tree of a root into a directory on the same file system, which is made if it is missing, and gives the root
 /// of the tree there. What is kept out stays, with the directories that lead to it. In place the directory lies below
 /// the root itself, and must be kept out.
@@ -48,7 +51,9 @@ pub fn park(root: &Root, into: &Path, hidden: Option<&Hidden>) -> Result<Root, R
         let to = walk::open(&parked, &directory).map_err(RootfsError::host("open directory", into))?;
         // Before its children go, which changes its times.
         let times = Metadata::of(&from).map_err(RootfsError::io("look at", &directory))?.mtime;
-        same_metadata(&from, &to, &directory)?;
+        if directory.is_root() {
+            same_metadata(&from, &to, &directory)?;
+        }
         made.push((directory.clone(), times));
         names.read(from.as_fd()).map_err(RootfsError::io("read directory", &directory))?;
         for name in names.iter() {
@@ -111,8 +116,18 @@ fn move_name(
             Err(error) => return Err(RootfsError::io("move", path)(error)),
         }
     }
-    rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(RootfsError::io("make again", path))?;
+    make_again(path, at, name)?;
     Ok(false)
+}
+
+/// Makes a directory like another one. It has its name when it has all of its metadata: a build that is killed leaves
+/// nothing that could be taken for the other.
+fn make_again(path: &ImagePath, (from, to): (&OwnedFd, &OwnedFd), name: &[u8]) -> Result<(), RootfsError> {
+    let failed = || RootfsError::io("make again", path);
+    rustix::fs::mkdirat(to, UNFINISHED, Mode::RWXU).map_err(failed())?;
+    let open = |at: &OwnedFd, name: &[u8]| rustix::fs::openat(at, name, walk::DIRECTORY, Mode::empty());
+    same_metadata(&open(from, name).map_err(failed())?, &open(to, UNFINISHED).map_err(failed())?, path)?;
+    rustix::fs::renameat(to, UNFINISHED, to, name).map_err(failed())
 }
 
 /// Makes the directory of an image that a mount point is hidden by. What is there already stays.

@@ -8,7 +8,7 @@ use zuwai_layer::ImagePath;
 
 use crate::error::RootfsError;
 use crate::metadata::Metadata;
-use crate::park::{same_metadata, set_times};
+use crate::park::{UNFINISHED, same_metadata, set_times};
 use crate::root::Root;
 use crate::walk::{self, Names};
 
@@ -28,6 +28,12 @@ pub fn restore(parked: &Root, root: &Root) -> Result<(), RootfsError> {
         names.read(from.as_fd()).map_err(RootfsError::host("read directory", parked.host_path()))?;
         let times = Metadata::of(&from).map_err(RootfsError::io("look at", &directory))?.mtime;
         for name in names.iter() {
+            if name == UNFINISHED {
+                // Parking was ended there.
+                rustix::fs::unlinkat(&from, name, AtFlags::REMOVEDIR)
+                    .map_err(RootfsError::host("remove a directory in", parked.host_path()))?;
+                continue;
+            }
             let path = walk::child(&directory, name)?;
             match rustix::fs::renameat(&from, name, &to, name) {
                 Ok(()) => {}

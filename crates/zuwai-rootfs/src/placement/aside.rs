@@ -37,7 +37,7 @@ pub(super) enum Aside {
     /// It was renamed.
     Moved(Moved),
     /// It is a directory that stays.
-    Emptied(Emptied),
+    Emptied(Box<Emptied>),
 }
 
 /// Something that was renamed.
@@ -70,12 +70,12 @@ impl Aside {
             if !there.is_directory() {
                 return Err(PlacementError::MountPoint { target: spot.target.clone() });
             }
-            return Emptied::new(root, spot, scratch).map(Self::Emptied);
+            return Self::emptied(root, spot, scratch);
         }
         let scratch = scratch.filter(|_| !keep_out.covers(&spot.path));
         match Moved::new(spot, scratch) {
             Ok(moved) => Ok(Self::Moved(moved)),
-            Err(Errno::XDEV) if there.is_directory() => Emptied::new(root, spot, scratch).map(Self::Emptied),
+            Err(Errno::XDEV) if there.is_directory() => Self::emptied(root, spot, scratch),
             // The scratch directory is on another file system after all.
             Err(Errno::XDEV) if scratch.is_some() => {
                 Moved::new(spot, None).map(Self::Moved).map_err(set_aside(spot))
@@ -83,6 +83,10 @@ impl Aside {
             Err(Errno::BUSY) => Err(PlacementError::MountPoint { target: spot.target.clone() }),
             Err(error) => Err(set_aside(spot)(error)),
         }
+    }
+
+    fn emptied(root: &Root, spot: &Spot, scratch: Option<&Path>) -> Result<Self, PlacementError> {
+        Emptied::new(root, spot, scratch).map(|emptied| Self::Emptied(Box::new(emptied)))
     }
 
     /// The mode of what was set aside.

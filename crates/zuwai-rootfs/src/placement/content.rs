@@ -29,7 +29,7 @@ pub(super) enum Content {
     /// A file with a content that must not stay on disk.
     Secret(Secret),
     /// A cache.
-    Cache(Lent),
+    Cache(Box<Lent>),
 }
 
 impl Content {
@@ -65,7 +65,7 @@ impl Content {
                     let (to, made) = Self::directory(spot, aside).map_err(failed())?;
                     lent.copy_to(&to, made, skipped).map_err(failed())?;
                 }
-                Ok(Self::Cache(lent))
+                Ok(Self::Cache(Box::new(lent)))
             }
             Source::Directory(from) => {
                 let (to, made) = Self::directory(spot, aside).map_err(failed())?;
