@@ -17,6 +17,10 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// One mount as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The number of the device that its file system is on, as `8:1`.
+    pub device: String,
+    /// What of that file system is mounted: a path in it.
+    pub root: PathBuf,
     /// Where it is mounted: a real path.
     pub point: PathBuf,
     /// The kind of file system, as `overlay`.
@@ -46,9 +50,13 @@ pub(crate) fn parse(reader: impl io::BufRead) -> io::Result<Vec<Mount>> {
 /// `36 35 98:0 /root /point options optional... - kind source options`
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let point = fields.nth(4)?;
+    let device = fields.nth(2)?;
+    let root = fields.next()?;
+    let point = fields.next()?;
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     Some(Mount {
+        device: String::from_utf8_lossy(device).into_owned(),
+        root: PathBuf::from(unescape(root)),
         point: PathBuf::from(unescape(point)),
         kind: String::from_utf8_lossy(rest.next()?).into_owned(),
         source: unescape(rest.next()?),
@@ -116,6 +124,7 @@ no mount
         let mounts = parse(CONTAINER).unwrap();
         let points: Vec<_> = mounts.iter().map(|mount| mount.point.to_str().unwrap()).collect();
         assert_eq!(points, ["/", "/proc", "/with blank\\and\ttab", "/etc/hosts", "/wo\\08rd"]);
+        assert_eq!((mounts[3].device.as_str(), mounts[3].root.to_str()), ("8:1", Some("/c/hosts")));
         assert_eq!((mounts[0].kind.as_str(), mounts[3].source.to_str()), ("overlay", Some("/dev/sda1")));
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Pid;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use crate::sandbox::system;
 use crate::signals::{Side, fork_watched};
@@ -95,7 +95,7 @@ fn map_text(ranges: &[IdRange]) -> String {
 /// ordinary user becomes root inside and has the ids that `/etc/subuid` and `/etc/subgid` grant besides, or none.
 pub(crate) fn map_child(child: Pid) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
-        return write_maps(child, &IdMaps::own()?.identity());
+        return write_maps(child, &IdMaps::own()?.identity()).map_err(name_what_is_missing);
     }
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     if map_with_grants(child, uid, gid).unwrap_or(false) {
@@ -105,6 +105,34 @@ pub(crate) fn map_child(child: Pid) -> io::Result<()> {
     write_proc(child, "setgroups", "deny")?;
     let single = |outside| vec![IdRange { inside: 0, outside, count: 1 }];
     write_maps(child, &IdMaps { uids: single(uid), gids: single(gid) })
+}
+
+/// What root needs to map the ids it has (user_namespaces(7)): the last since Linux 5.12, for id 0.
+const MAPPING_CAPABILITIES: [(CapabilitySet, &str); 3] = [
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::SETFCAP, "CAP_SETFCAP"),
+];
+
+/// The kernel says only that it is not permitted.
+fn name_what_is_missing(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
+    }
+    let Ok(has) = rustix::thread::capabilities(None) else { return error };
+    match missing(has.effective) {
+        names if names.is_empty() => error,
+        names => io::Error::new(
+            error.kind(),
+            format!("{error}: this process is root without {}, which mapping ids takes", names.join(", ")),
+        ),
+    }
+}
+
+fn missing(has: CapabilitySet) -> Vec<&'static str> {
+    let lacks =
+        |(capability, name): &(CapabilitySet, &'static str)| (!has.contains(*capability)).then_some(*name);
+    MAPPING_CAPABILITIES.iter().filter_map(lacks).collect()
 }
 
 fn write_maps(child: Pid, maps: &IdMaps) -> io::Result<()> {
@@ -281,6 +309,14 @@ mod tests {
         assert!(maps(vec![range(0, 1000, 1), range(1, 100_000, 65536)]).is_usual());
         assert!(!maps(vec![range(0, 1000, 1), range(1, 100_000, 1000)]).is_usual());
         assert!(!maps(vec![range(0, 1000, 1), range(1, 100_000, 1000)]).is_single());
+    }
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        assert_eq!(missing(CapabilitySet::all()), Vec::<&str>::new());
+        assert_eq!(missing(CapabilitySet::SETUID), ["CAP_SETGID", "CAP_SETFCAP"]);
+        let refused = name_what_is_missing(io::Error::from_raw_os_error(22)).to_string();
+        assert!(!refused.contains("CAP_"), "{refused}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Which of a container's mounts these are is told by where they are: what the runtime mounts has fixed places. What is
 //! never a command's to see (credentials, tokens, the builder's own files) is not handed in, and hidden where a volume
-//! holds it.
+//! holds it, also where that is mounted a second time: the kernel lists which part of which file system each mount is.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,8 @@ impl Volume {
 #[must_use]
 pub fn choose(mounts: &[Mount], own: &[PathBuf]) -> Vec<Volume> {
     let never: Vec<&Path> = NEVER.iter().map(Path::new).chain(own.iter().map(PathBuf::as_path)).collect();
+    let again = seen_again(mounts, &never);
+    let never: Vec<&Path> = never.into_iter().chain(again.iter().map(PathBuf::as_path)).collect();
     let mut points: Vec<&Path> = mounts
         .iter()
         .filter(|mount| mount.point != Path::new("/"))
@@ -84,6 +86,34 @@ pub fn choose(mounts: &[Mount], own: &[PathBuf]) -> Vec<Volume> {
         below.into_iter().map(Into::into).collect()
     };
     points.into_iter().map(|point| Volume { path: point.into(), hidden: hidden(point) }).collect()
+}
+
+/// Where else the files at these paths, and what is mounted below them, are seen. A name at which something else was
+/// mounted over them is among these too.
+fn seen_again(mounts: &[Mount], paths: &[&Path]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths {
+        let below = mounts.iter().filter(|mount| mount.point.starts_with(path));
+        let parts = below.map(|mount| (&mount.device, mount.root.clone())).chain(part(mounts, path));
+        for (device, part) in parts {
+            found.extend(mounts.iter().filter(|mount| mount.device == *device).filter_map(|mount| {
+                match part.strip_prefix(&mount.root) {
+                    Ok(rest) => Some(mount.point.components().chain(rest.components()).collect()),
+                    Err(_) => mount.root.starts_with(&part).then(|| mount.point.clone()),
+                }
+            }));
+        }
+    }
+    found.retain(|path: &PathBuf| path != Path::new("/"));
+    found
+}
+
+/// Which part of which file system a path is: that of the innermost mount it is on, the last of several at one point.
+fn part<'a>(mounts: &'a [Mount], path: &Path) -> Option<(&'a String, PathBuf)> {
+    let on = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    let mount = on.max_by_key(|mount| mount.point.as_os_str().len())?;
+    let rest = path.strip_prefix(&mount.point).ok()?;
+    Some((&mount.device, mount.root.components().chain(rest.components()).collect()))
 }
 
 /// Leaves paths that are not below others. They are ordered by their names, so that a directory comes right before
@@ -195,6 +225,42 @@ mod tests {
                 .collect();
             assert_eq!(choose(&parse(text).unwrap(), &own), expected, "{name}");
         }
+    }
+
+    /// Credentials, the state and a token on volumes that are there a second time: whole, in part, or within another.
+    const TWICE: &[u8] = br"1 0 0:64 / / rw - overlay overlay rw
+2 1 8:1 /home/u/.docker /kaniko/.docker ro - ext4 /dev/sda1 rw
+3 1 8:1 /home/u/.docker /second ro - ext4 /dev/sda1 rw
+4 1 8:1 /home/u /home ro - ext4 /dev/sda1 rw
+5 1 8:1 /home/u/.docker/sub /part ro - ext4 /dev/sda1 rw
+6 1 8:1 /home/u/.dockers /like-it ro - ext4 /dev/sda1 rw
+7 1 8:2 /home/u/.docker /other-disk ro - ext4 /dev/sdb1 rw
+8 1 8:3 /vol /data rw - ext4 /dev/sdc1 rw
+9 1 8:3 /vol /mirror rw - ext4 /dev/sdc1 rw
+10 1 0:40 / /run/secrets/kubernetes.io/serviceaccount ro - tmpfs tmpfs rw
+11 1 0:40 / /token ro - tmpfs tmpfs rw
+12 1 8:1 /etc-hosts /etc/hosts rw - ext4 /dev/sda1 rw
+";
+
+    #[test]
+    fn what_is_mounted_a_second_time_is_recognised() {
+        let own = ["/kaniko".into(), "/data/state".into()];
+        let volumes = choose(&parse(TWICE).unwrap(), &own);
+        let shown: Vec<(&str, Vec<&str>)> = volumes
+            .iter()
+            .map(|volume| {
+                let hidden = volume.hidden.iter().map(|path| path.to_str().unwrap()).collect();
+                (volume.path.to_str().unwrap(), hidden)
+            })
+            .collect();
+        let expected = [
+            ("/data", vec!["/data/state"]),
+            ("/home", vec!["/home/.docker"]),
+            ("/like-it", vec![]),
+            ("/mirror", vec!["/mirror/state"]),
+            ("/other-disk", vec![]),
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]
