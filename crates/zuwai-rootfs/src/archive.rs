@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use zuwai_layer::compression::decompress;
 use zuwai_layer::reader::LayerReader;
@@ -22,7 +22,9 @@ use crate::copy::target::Target;
 use crate::copy::transfer::{Transfer, set_owner_and_mode, set_owner_at, times};
 use crate::error::RootfsError;
 use crate::metadata::{Metadata, Timestamp};
-use crate::root::{KeepOut, Root};
+use crate::overlay::nodes::{self, Node};
+use crate::root::Root;
+use crate::walk;
 
 /// Extracts an archive into the directory `place` of the target, which exists. `shown` is what errors call the archive.
 pub(crate) fn extract(
@@ -57,17 +59,14 @@ pub(crate) fn extract(
     let result = extraction.all(&mut reader, &broken);
     extraction.take_record()?;
     target.record = extraction.whole;
+    target.root.take_waiting(root, place).map_err(CopyError::from)?;
     result
 }
 
 /// The destination seen as a root of its own: links end at it.
 fn destination_as_root(root: &Root, place: &ImagePath) -> Result<Root, CopyError> {
-    let below = root.keep_out().iter().filter(|path| path.starts_with(place) && *path != place);
-    let keep_out = below
-        .map(|path| ImagePath::new(&path.as_bytes()[place.as_bytes().len()..]))
-        .collect::<Result<Vec<_>, _>>()?;
-    Root::open(root.host_path().join(place.as_relative()), KeepOut::new(keep_out))
-        .map_err(CopyError::write(place))
+    let directory = walk::open(root, place).map_err(CopyError::write(place))?;
+    Ok(root.below(place, directory)?)
 }
 
 struct Extraction<'a> {
@@ -206,34 +205,43 @@ impl Extraction<'_> {
             }
             EntryKind::Hardlink { target } => self.hard_link(entry, target, directory, name, path, owner)?,
             EntryKind::CharDevice { major, minor } => {
-                device(
-                    directory,
-                    name,
-                    FileType::CharacterDevice,
-                    rustix::fs::makedev(*major, *minor),
-                    entry,
-                    owner,
-                )
-                .map_err(write())?;
+                self.node(entry, (FileType::CharacterDevice, *major, *minor), owner, directory, path)?;
             }
             EntryKind::BlockDevice { major, minor } => {
-                device(
-                    directory,
-                    name,
-                    FileType::BlockDevice,
-                    rustix::fs::makedev(*major, *minor),
-                    entry,
-                    owner,
-                )
-                .map_err(write())?;
+                self.node(entry, (FileType::BlockDevice, *major, *minor), owner, directory, path)?;
             }
-            EntryKind::Fifo => device(directory, name, FileType::Fifo, 0, entry, owner).map_err(write())?,
+            EntryKind::Fifo => self.node(entry, (FileType::Fifo, 0, 0), owner, directory, path)?,
         }
-        let mtime = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
-        rustix::fs::utimensat(directory, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(write())?;
+        // A node has its own already, or will get it where it has to wait.
+        if matches!(
+            entry.kind,
+            EntryKind::File { .. } | EntryKind::Symlink { .. } | EntryKind::Hardlink { .. }
+        ) {
+            let mtime = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
+            match rustix::fs::utimensat(directory, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) if self.target.root.waits(path) => {}
+                other => other.map_err(write())?,
+            }
+        }
         self.target.record.other(path);
         // A new link can lead elsewhere only where something else was before.
         Ok(if there.is_none() { Replaced::Nothing } else { Replaced::Something })
+    }
+
+    /// Makes a device or a named pipe.
+    fn node(
+        &self,
+        entry: &Entry,
+        (kind, major, minor): (FileType, u32, u32),
+        owner: (u32, u32),
+        directory: BorrowedFd<'_>,
+        path: &ImagePath,
+    ) -> Result<(), CopyError> {
+        let mtime = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
+        let device = rustix::fs::makedev(major, minor);
+        let node = Node { kind, device, mode: entry.mode, owner, mtime };
+        let name = path.name().unwrap_or_default();
+        nodes::make(self.target.root, directory, name, path, node).map_err(CopyError::write(path))
     }
 
     /// Another name of a file of the archive or the destination; the entry's owner and mode become the file's.
@@ -259,7 +267,10 @@ impl Extraction<'_> {
             AtFlags::empty(),
         ) {
             Ok(()) => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing().into()),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                let waits = nodes::link(self.target.root, &real, directory, path);
+                return if waits.map_err(CopyError::write(path))? { Ok(()) } else { Err(missing().into()) };
+            }
             Err(error) => return Err(CopyError::write(path)(error).into()),
         }
         set_owner_at(directory, name, owner).map_err(CopyError::write(path))?;
@@ -309,19 +320,4 @@ impl Extraction<'_> {
 enum Replaced {
     Nothing,
     Something,
-}
-
-/// Makes a device or a named pipe.
-fn device(
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-    kind: FileType,
-    number: Dev,
-    entry: &Entry,
-    owner: (u32, u32),
-) -> Result<(), Errno> {
-    rustix::fs::mknodat(directory, name, kind, Mode::RUSR | Mode::WUSR, number)?;
-    set_owner_at(directory, name, owner)?;
-    // It was made here a moment ago and is no link, so that nothing can be followed.
-    rustix::fs::chmodat(directory, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
 }

@@ -71,6 +71,14 @@ pub enum RootfsError {
     /// A layer that would replace the root by something that is not a directory, or remove it.
     #[error("the layer replaces or removes the root directory")]
     ReplacesRoot,
+    /// More layers than the kernel mounts as one.
+    #[error(
+        "a tree of more than {limit} layers cannot be mounted, the kernel takes no more: squash layers of the base image"
+    )]
+    TooManyLayers {
+        /// How many it takes.
+        limit: usize,
+    },
     /// `COPY` or `ADD` failed.
     #[error(transparent)]
     Copy(#[from] crate::copy::CopyError),

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
-use zuwai_layer::ImagePath;
+use zuwai_layer::{ImagePath, PathError};
 
 use crate::overlay::OverlayMount;
+use crate::overlay::nodes::{Waiting, What};
 
 /// Paths inside a root that do not belong to the image: in place these are mount points, the state directory, the
 /// executor's own files, the context. They and everything below are never read, changed or put in a layer.
@@ -61,7 +63,15 @@ pub struct Root {
     directory: OwnedFd,
     host_path: PathBuf,
     keep_out: KeepOut,
-    overlay: Option<Box<OverlayMount>>,
+    view: Option<Box<View>>,
+}
+
+/// What a root is beyond a directory where it is a view of an overlay.
+#[derive(Debug)]
+struct View {
+    overlay: OverlayMount,
+    /// What was written but cannot be made before the view is closed, in order.
+    waiting: Mutex<Vec<Waiting>>,
 }
 
 impl Root {
@@ -73,35 +83,93 @@ impl Root {
         let host_path = host_path.into();
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&host_path, flags, Mode::empty())?;
-        Ok(Self { directory, host_path, keep_out, overlay: None })
+        Ok(Self::from_directory(directory, host_path, keep_out))
     }
 
     /// An open directory as a root; `host_path` is for messages.
     pub(crate) fn from_directory(directory: OwnedFd, host_path: PathBuf, keep_out: KeepOut) -> Self {
-        Self { directory, host_path, keep_out, overlay: None }
+        Self { directory, host_path, keep_out, view: None }
     }
 
     /// A view of an overlay: a directory of a mount that has no path. `host_path` is for messages alone.
     pub(crate) fn of_overlay(directory: OwnedFd, host_path: PathBuf, overlay: OverlayMount) -> Self {
-        Self { directory, host_path, keep_out: KeepOut::default(), overlay: Some(Box::new(overlay)) }
+        let plain = Self::from_directory(directory, host_path, KeepOut::default());
+        Self { view: Some(Box::new(View { overlay, waiting: Mutex::default() })), ..plain }
     }
 
     /// What another process has to mount to see what this root shows; `None` if it is a directory of the host.
     #[must_use]
     pub fn overlay(&self) -> Option<&OverlayMount> {
-        self.overlay.as_deref()
+        self.view.as_ref().map(|view| &view.overlay)
     }
 
-    /// Where the directory is on the host (outside the image).
+    /// Where the directory is on the host (outside the image), for a message: a view of an overlay is nowhere, see
+    /// [`Root::path_on_host`].
     #[must_use]
     pub fn host_path(&self) -> &Path {
         &self.host_path
+    }
+
+    /// Where the directory is on the host; `None` if it is a view of an overlay, which has no path.
+    #[must_use]
+    pub fn path_on_host(&self) -> Option<&Path> {
+        self.view.is_none().then_some(&self.host_path)
+    }
+
+    /// A directory of this root as a root of its own, at the end of which links end. Its parts that are not the image's
+    /// are kept out of it too. What waits in it is to be [taken over](Root::take_waiting).
+    pub(crate) fn below(&self, place: &ImagePath, directory: OwnedFd) -> Result<Self, PathError> {
+        let kept = self.keep_out.iter().filter(|path| path.starts_with(place) && *path != place);
+        let keep_out = kept
+            .map(|path| ImagePath::new(&path.as_bytes()[place.as_bytes().len()..]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let host_path = self.host_path.join(place.as_relative());
+        let view = self.overlay().map(|overlay| View { overlay: overlay.clone(), waiting: Mutex::default() });
+        let keep_out = KeepOut::new(keep_out);
+        Ok(Self { directory, host_path, keep_out, view: view.map(Box::new) })
     }
 
     /// What in the directory is not the image's.
     #[must_use]
     pub fn keep_out(&self) -> &KeepOut {
         &self.keep_out
+    }
+
+    /// Whether it is a view of an overlay that is written to.
+    pub(crate) fn is_writable_overlay(&self) -> bool {
+        self.overlay().is_some_and(|overlay| overlay.upper.is_some())
+    }
+
+    /// Remembers what is to be made when this view is closed.
+    pub(crate) fn wait_for(&self, waiting: Waiting) {
+        if let Some(view) = &self.view {
+            view.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waiting);
+        }
+    }
+
+    /// Whether something waits at a real path.
+    pub(crate) fn waits(&self, path: &ImagePath) -> bool {
+        self.view.as_ref().is_some_and(|view| {
+            view.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|it| it.path == *path)
+        })
+    }
+
+    /// Takes over what waits in a root that is the directory `place` of this one.
+    pub(crate) fn take_waiting(&self, below: Self, place: &ImagePath) -> Result<(), PathError> {
+        for Waiting { path, what } in below.close() {
+            let what = match what {
+                What::LinkTo(target) => What::LinkTo(place.join(target.as_bytes())?),
+                node @ What::Node(_) => node,
+            };
+            self.wait_for(Waiting { path: place.join(path.as_bytes())?, what });
+        }
+        Ok(())
+    }
+
+    /// Closes the directory; gives what waited for that.
+    pub(crate) fn close(self) -> Vec<Waiting> {
+        let waiting = self.view.map(|view| view.waiting.into_inner());
+        waiting.map_or_else(Vec::new, |waiting| waiting.unwrap_or_else(PoisonError::into_inner))
     }
 }
 

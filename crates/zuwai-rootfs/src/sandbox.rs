@@ -15,6 +15,7 @@
 //! - `network`: having none.
 //! - `supervise`: starts the command, forwards signals, ends what it left behind; `descendants`: how, in place.
 //! - `execute`: the last stage: identity, capabilities, look-up, `execve`.
+//! - `views`: a second kind of helper, which shows the builder itself the layers of a tree as one; `viewer`: its side.
 //! - `system`: the system calls that need unsafe code. Nothing else in the workspace has any.
 
 mod channel;
@@ -34,6 +35,8 @@ mod stubs;
 mod supervise;
 pub(crate) mod system;
 mod throwaway;
+mod viewer;
+pub(crate) mod views;
 mod volumes;
 
 pub(crate) use channel::send as tell;
@@ -42,11 +45,16 @@ pub(crate) use filesystem::STANDARD_MOUNT_POINTS;
 /// The name (`argv[0]`) by which the binary knows that it is to be the helper.
 pub const HELPER_NAME: &str = "zuwai-sandbox";
 
+/// The name of the helper that makes views of overlays.
+const VIEWER_NAME: &str = "zuwai-viewer";
+
 /// Becomes the helper if this process was started as one, and then never returns. Every program that runs commands
 /// calls this before anything else.
 pub fn main_if_helper() {
-    if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
-        stages::helper();
+    match std::env::args_os().next() {
+        Some(name) if name == HELPER_NAME => stages::helper(),
+        Some(name) if name == VIEWER_NAME => viewer::viewer(),
+        _ => {}
     }
 }
 

@@ -12,6 +12,7 @@ use super::target::clear;
 use super::transfer::{set_owner_and_mode, set_owner_at, times};
 use super::tree::TreeCopy;
 use crate::metadata::{self, FileKind, Metadata};
+use crate::overlay::nodes::{self, Node};
 use crate::resolve::link_text;
 
 /// The one attribute that a build context does not carry.
@@ -47,7 +48,9 @@ impl TreeCopy<'_, '_> {
             FileKind::Symlink => {
                 let text = link_text(entry.from, entry.name).map_err(CopyError::read(entry.path))?;
                 rustix::fs::symlinkat(text.as_slice(), to, to_name).map_err(CopyError::write(to_path))?;
-                self.place_metadata(metadata, to, to_name, to_path)?;
+                set_owner_at(to, to_name, self.owner(metadata)).map_err(CopyError::write(to_path))?;
+                rustix::fs::utimensat(to, to_name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(CopyError::write(to_path))?;
             }
             _ => {
                 let kind = match metadata.kind {
@@ -55,30 +58,19 @@ impl TreeCopy<'_, '_> {
                     FileKind::BlockDevice => FileType::BlockDevice,
                     _ => FileType::Fifo,
                 };
-                rustix::fs::mknodat(to, to_name, kind, Mode::RUSR | Mode::WUSR, metadata.rdev)
-                    .map_err(CopyError::write(to_path))?;
-                let mode = Mode::from_raw_mode(self.mode(metadata));
-                self.place_metadata(metadata, to, to_name, to_path)?;
-                // It was made here a moment ago and is no link, so that nothing can be followed.
-                rustix::fs::chmodat(to, to_name, mode, AtFlags::empty())
+                let node = Node {
+                    kind,
+                    device: metadata.rdev,
+                    mode: self.mode(metadata),
+                    owner: self.owner(metadata),
+                    mtime: metadata.mtime,
+                };
+                nodes::make(self.target.root, to, to_name, to_path, node)
                     .map_err(CopyError::write(to_path))?;
             }
         }
         self.target.record.other(to_path);
         Ok(())
-    }
-
-    /// Owner and time of something that is not opened.
-    fn place_metadata(
-        &self,
-        metadata: &Metadata,
-        to: BorrowedFd<'_>,
-        to_name: &[u8],
-        to_path: &ImagePath,
-    ) -> Result<(), CopyError> {
-        set_owner_at(to, to_name, self.owner(metadata)).map_err(CopyError::write(to_path))?;
-        rustix::fs::utimensat(to, to_name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(CopyError::write(to_path))
     }
 
     fn regular(

@@ -59,7 +59,7 @@ fn options(overlay: &OverlayMount, more: &str) -> rustix::io::Result<CString> {
     let mut options = format!("userxattr,index=off{more},lowerdir={}", names.join(":"));
     let mut plain = names.iter().all(|name| is_plain(name));
     if let Some(Upper { directory, work }) = &overlay.upper {
-        options.push_str(&format!(",upperdir={directory},workdir={work}"));
+        options.extend([",upperdir=", directory, ",workdir=", work]);
         plain = plain && is_plain(directory) && is_plain(work);
     }
     if !plain {
@@ -76,7 +76,7 @@ fn is_plain(name: &str) -> bool {
 /// Makes the directory that the kernel works in; one left by an earlier mount would be refused.
 fn empty_work(upper: &Upper) -> io::Result<()> {
     match fs::remove_dir_all(&upper.work) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => DirBuilder::new().mode(0o700).create(&upper.work),
     }
 }

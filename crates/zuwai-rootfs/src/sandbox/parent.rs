@@ -24,17 +24,7 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 /// When the helper cannot be started, set up its sandbox or tell how it went.
 pub fn perform(step: &Step, output: Output, interrupt: &Interrupt) -> Result<Report, RunError> {
     let failed = |doing| move |source| RunError::Helper { doing, source };
-    let (ours, theirs) = UnixStream::pair().map_err(failed("open a channel to"))?;
-    let mut helper = Command::new(OWN_PROGRAM)
-        .arg0(HELPER_NAME)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(output.stdout)
-        .stderr(output.stderr)
-        .spawn()
-        .map_err(failed("start"))?;
-    let mut channel = Channel::new(ours);
+    let (mut helper, mut channel) = start(HELPER_NAME, output)?;
     let report = converse(step, &mut channel, &helper, interrupt);
     // Without its channel the helper ends whatever still runs.
     drop(channel);
@@ -44,6 +34,22 @@ pub fn perform(step: &Step, output: Output, interrupt: &Interrupt) -> Result<Rep
         Some(report) => Ok(report),
         None => Err(RunError::HelperGone { status }),
     }
+}
+
+/// Starts this program as a helper of that name, and opens the channel to it.
+pub(super) fn start(name: &str, output: Output) -> Result<(Child, Channel), RunError> {
+    let failed = |doing| move |source| RunError::Helper { doing, source };
+    let (ours, theirs) = UnixStream::pair().map_err(failed("open a channel to"))?;
+    let helper = Command::new(OWN_PROGRAM)
+        .arg0(name)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(output.stdout)
+        .stderr(output.stderr)
+        .spawn()
+        .map_err(failed("start"))?;
+    Ok((helper, Channel::new(ours)))
 }
 
 fn converse(
@@ -63,17 +69,22 @@ fn converse(
     }
     if step.enclosure.is_some() {
         match channel.receive().map_err(failed("read from"))? {
-            Some(Report::WantsMaps) => {}
+            Some(Report::WantsMaps) => map_ids(channel, helper)?,
             other => return Ok(other),
         }
-        let pid = i32::try_from(helper.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| failed("find")(std::io::ErrorKind::NotFound.into()))?;
-        userns::map_child(pid).map_err(|error| RunError::Sandbox {
-            step: "map user and group ids".into(),
-            error: error.to_string(),
-        })?;
-        channel.send(&Order::Mapped).map_err(failed("write to"))?;
     }
     let _attached = interrupt.attach(channel.sender().map_err(failed("write to"))?);
     channel.receive().map_err(failed("read from"))
+}
+
+/// Maps the ids of a helper that has said that it wants that.
+pub(super) fn map_ids(channel: &Channel, helper: &Child) -> Result<(), RunError> {
+    let failed = |doing| move |source| RunError::Helper { doing, source };
+    let pid = i32::try_from(helper.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| failed("find")(std::io::ErrorKind::NotFound.into()))?;
+    userns::map_child(pid).map_err(|error| RunError::Sandbox {
+        step: "map user and group ids".into(),
+        error: error.to_string(),
+    })?;
+    channel.send(&Order::Mapped).map_err(failed("write to"))
 }

@@ -91,6 +91,8 @@ pub enum Report {
     Signaled(i32),
     /// The command could not be started.
     NotStarted(StartError),
+    /// Here is the view that was asked for: an open directory comes with this.
+    Viewed,
     /// Setting up failed.
     Failed {
         /// What was being done.

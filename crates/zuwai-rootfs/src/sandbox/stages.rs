@@ -83,7 +83,8 @@ fn converse(mut channel: Channel) -> i32 {
     }
 }
 
-fn prepare() -> Result<(), Failure> {
+/// What every helper does first.
+pub(super) fn prepare() -> Result<(), Failure> {
     let _ = rustix::thread::set_name(c"zuwai-sandbox");
     rustix::process::umask(Mode::from_raw_mode(0o022));
     rustix::process::setsid().during("start a session")?;
@@ -107,13 +108,18 @@ fn enter(step: &Step, enclosure: &Enclosure, channel: &mut Channel) -> Option<Re
     }
 }
 
-fn unshare_and_fork(channel: &mut Channel, network: StepNetwork) -> Result<Forked, Failure> {
+/// Becomes root of a user namespace.
+pub(super) fn enter_user_namespace(channel: &mut Channel) -> Result<(), Failure> {
     system::unshare(UnshareFlags::NEWUSER).during("make a user namespace")?;
     channel.send(&Report::WantsMaps).during("ask for id maps")?;
     match channel.receive::<Order>().during("wait for id maps")? {
-        Some(Order::Mapped) => {}
-        _ => return Err(Failure::new("map ids", "no answer")),
+        Some(Order::Mapped) => Ok(()),
+        _ => Err(Failure::new("map ids", "no answer")),
     }
+}
+
+fn unshare_and_fork(channel: &mut Channel, network: StepNetwork) -> Result<Forked, Failure> {
+    enter_user_namespace(channel)?;
     let others = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     system::unshare(others).during("make mount, PID, IPC and UTS namespaces")?;
     if network == StepNetwork::None {
