@@ -61,6 +61,8 @@ pub struct BuildRequest {
     pub outputs: Outputs,
     /// The number of threads for compression and scanning.
     pub threads: usize,
+    /// How many stages are built side by side at most, where commands run isolated from one another.
+    pub jobs: usize,
     /// `RUN` environment that comes from the builder's own: proxies.
     pub proxy_env: Vec<(String, String)>,
 }

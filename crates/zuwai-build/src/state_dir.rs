@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::BuildError;
-use crate::execute::trees::OWN;
+use crate::execute::in_place::OWN;
 
 /// The state of one build: `ROOT_DIR/build-N`, readable by its owner alone.
 ///

@@ -73,6 +73,9 @@ pub enum RunError {
         /// The number of the signal.
         signal: i32,
     },
+    /// The command's result is of no use any more: another part of the build has failed.
+    #[error("stopped because another stage failed")]
+    Abandoned,
     /// A file of the system that is needed to run commands cannot be read or written.
     #[error("cannot {doing} {path}", path = path.display())]
     File {

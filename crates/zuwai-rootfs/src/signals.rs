@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Whether the build was told to stop, and the commands to pass that on to. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<Shared>);
+pub struct Interrupt {
+    shared: Arc<Shared>,
+    /// Set when the work of this part of the build is of no use any more, though nobody has told the build to stop.
+    abandoned: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -46,6 +51,21 @@ impl Interrupt {
         Self::default()
     }
 
+    /// The interrupt of a part of the build: raised with this one, and can be [abandoned](Self::abandon) alone.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), abandoned: Arc::default() }
+    }
+
+    /// Ends this part of the build: its running commands, and those that are started later.
+    pub fn abandon(&self) {
+        let state = self.state();
+        self.abandoned.store(true, Ordering::Relaxed);
+        for stream in state.running.iter().filter_map(|(_, stream)| stream.as_ref()) {
+            let _ = tell(stream, &Order::Signal(libc::SIGTERM));
+        }
+    }
+
     /// Tells every running command, and those that are started later, to end by this signal.
     pub fn raise(&self, signal: i32) {
         let mut state = self.state();
@@ -65,15 +85,20 @@ impl Interrupt {
     /// An error if the build was told to stop.
     ///
     /// # Errors
-    /// [`RunError::Interrupted`].
+    /// [`RunError::Interrupted`], [`RunError::Abandoned`].
     pub fn check(&self) -> Result<(), RunError> {
-        self.raised().map_or(Ok(()), |signal| Err(RunError::Interrupted { signal }))
+        match self.raised() {
+            Some(signal) => Err(RunError::Interrupted { signal }),
+            None if self.abandoned.load(Ordering::Relaxed) => Err(RunError::Abandoned),
+            None => Ok(()),
+        }
     }
 
     /// Has a command told, until the result is dropped.
     pub(crate) fn attach(&self, stream: UnixStream) -> Attached<'_> {
         let mut state = self.state();
-        if let Some(signal) = state.signal {
+        let abandoned = self.abandoned.load(Ordering::Relaxed).then_some(libc::SIGTERM);
+        if let Some(signal) = state.signal.or(abandoned) {
             let _ = tell(&stream, &Order::Signal(signal));
         }
         self.add(&mut state, Some(stream))
@@ -92,17 +117,18 @@ impl Interrupt {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_for_commands(&self) {
         let commands = |state: &mut State| state.running.iter().any(|(_, stream)| stream.is_some());
-        let Ok((state, timeout)) = self.0.changed.wait_timeout_while(self.state(), PATIENCE, commands) else {
+        let Ok((state, timeout)) = self.shared.changed.wait_timeout_while(self.state(), PATIENCE, commands)
+        else {
             return;
         };
         // What hangs is not waited for, nor what comes after it.
         if !timeout.timed_out() {
-            drop(self.0.changed.wait_while(state, |state| !state.running.is_empty()));
+            drop(self.shared.changed.wait_while(state, |state| !state.running.is_empty()));
         }
     }
 }
@@ -116,7 +142,7 @@ pub(crate) struct Attached<'a> {
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         self.interrupt.state().running.retain(|(number, _)| *number != self.number);
-        self.interrupt.0.changed.notify_all();
+        self.interrupt.shared.changed.notify_all();
     }
 }
 

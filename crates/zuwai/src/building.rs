@@ -104,6 +104,11 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// How many stages are built side by side for a `--jobs`: by default one a processor.
+pub fn jobs(asked_for: i64) -> usize {
+    usize::try_from(asked_for).ok().filter(|jobs| *jobs > 0).unwrap_or_else(threads)
+}
+
 /// A name the image gets: one with a tag, not one fixed by a digest, which nobody can know before the build.
 ///
 /// # Errors

@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use zuwai_build::execute::STAGE_SPAN;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ struct LogLines {
     start: Instant,
 }
 
-impl<S: Subscriber> Layer<S> for LogLines {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let target = metadata.target();
         let own = target == "zuwai" || target.starts_with("zuwai_") || target.starts_with("zuwai::");
@@ -94,13 +97,44 @@ impl<S: Subscriber> Layer<S> for LogLines {
         Some(self.level)
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if attributes.metadata().name() == STAGE_SPAN
+            && let Some(span) = context.span(id)
+        {
+            let mut label = Label::default();
+            attributes.record(&mut label);
+            span.extensions_mut().insert(label);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(Label(label)) = span.extensions().get() {
+                fields.message.insert_str(0, &format!("[{label}] "));
+            }
+        }
         let moment = Moment { elapsed: self.start.elapsed(), now: Timestamp::now() };
         let line = line(self.format, self.full_timestamps, *event.metadata().level(), &fields, &moment);
         // A log that cannot be written is no reason to stop a build.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// What tells the lines of a stage from those of the stages built beside it.
+#[derive(Default)]
+struct Label(String);
+
+impl Visit for Label {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "label" {
+            value.clone_into(&mut self.0);
+        }
     }
 }
 

@@ -67,6 +67,12 @@ pub struct Seen {
     pub hidden: Hidden,
 }
 
+impl From<Unpacked> for Seen {
+    fn from(unpacked: Unpacked) -> Self {
+        Self { fingerprints: unpacked.fingerprints, hidden: unpacked.hidden }
+    }
+}
+
 /// Unpacks layers onto an empty root, lowest first. All that are not in the store are asked for at once, and each is
 /// unpacked as its bytes arrive.
 ///

@@ -45,7 +45,7 @@ impl Contexts {
         request: &BuildRequest,
         plan: &Plan,
         state: &StateDir,
-        trees: &mut Trees,
+        trees: &Trees,
         network: Network<'_>,
     ) -> Result<Self, BuildError> {
         let read: Vec<&Tree> = plan.stages.iter().flat_map(StagePlan::trees).collect();

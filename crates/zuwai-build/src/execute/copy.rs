@@ -2,51 +2,36 @@
 
 use zuwai_context::{Patterns, patterns};
 use zuwai_rootfs::Root;
-use zuwai_rootfs::change_set::{Change, ChangeSet};
+use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::copy::{self, CopyOptions, InlineFile, ModeChange, Source, SourceTree};
 
 use super::contexts::Contexts;
 use super::remote::Fetched;
 use super::step::resolve_owner;
-use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{CopyAction, CopySource, Tree};
 
-/// Copies files onto a stage's tree, and unpacks archives for ADD. `fetched` are the sources that were elsewhere, in
-/// order.
+/// The files that a copy can name.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    /// The tree of the stage or image that it copies from, if it is one.
+    pub from: Option<&'a Root>,
+    /// The build context, and those that have names.
+    pub contexts: &'a Contexts,
+    /// The sources that were elsewhere, in order.
+    pub fetched: &'a [Fetched],
+}
+
+/// Copies files onto a target, and unpacks archives for ADD. `accounts` is the root whose users and groups `--chown`
+/// names.
 ///
 /// # Errors
 /// When a source is not there or something cannot be read or written.
-pub fn copy_files(
-    trees: &mut Trees,
-    position: usize,
-    action: &CopyAction,
-    contexts: &Contexts,
-    fetched: &[Fetched],
-) -> Result<ChangeSet, StepError> {
-    let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let changes = copy_onto(&tree.root, &tree.root, trees, action, contexts, fetched)?;
-    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
-    tree.refresh(&changes)?;
-    for (path, change) in changes.iter() {
-        if let Change::MountPoint { mode, uid, gid } = change {
-            tree.set_mount_point(path, mode, (uid, gid));
-        }
-    }
-    Ok(changes)
-}
-
-/// Copies files onto a target. `accounts` is the root whose users and groups `--chown` names.
-///
-/// # Errors
-/// As [`copy_files`].
-pub fn copy_onto(
+pub fn copy(
     target: &Root,
     accounts: &Root,
-    trees: &Trees,
     action: &CopyAction,
-    contexts: &Contexts,
-    fetched: &[Fetched],
+    files: &Files<'_>,
 ) -> Result<ChangeSet, StepError> {
     // Without --chown the source tree says who owns files; archives keep their own owners then.
     let owner = action.chown.as_ref().map(|chown| resolve_owner(accounts, chown)).transpose()?;
@@ -63,14 +48,12 @@ pub fn copy_onto(
         parents: action.parents.then_some(&patterns::only),
         extract: action.unpack_archives,
     };
-    let mut fetched = fetched.iter();
+    let mut fetched = files.fetched.iter();
     let sources = action
         .sources
         .iter()
         .map(|source| match source {
-            CopySource::Path(path) => {
-                Ok(Source::Path(source_tree(trees, &action.from, contexts)?, path.as_bytes()))
-            }
+            CopySource::Path(path) => Ok(Source::Path(files.tree(&action.from)?, path.as_bytes())),
             CopySource::Inline { name, content } => {
                 Ok(Source::Inline(InlineFile { name: name.as_bytes(), content: content.as_bytes() }))
             }
@@ -80,15 +63,13 @@ pub fn copy_onto(
     Ok(copy::copy_all(target, &sources, action.destination.as_bytes(), &options)?)
 }
 
-fn source_tree<'a>(
-    trees: &'a Trees,
-    from: &Tree,
-    contexts: &'a Contexts,
-) -> Result<SourceTree<'a>, StepError> {
-    match from {
-        Tree::Context | Tree::Directory(_) => contexts.source(from).ok_or(StepError::NoContext),
-        Tree::Stage(stage) => Ok(SourceTree::stage(&trees.stage(*stage).ok_or(StepError::NoTree)?.root)),
-        Tree::Image(image) => Ok(SourceTree::stage(trees.image(image).ok_or(StepError::NoTree)?)),
-        Tree::Scratch => trees.empty().map(SourceTree::stage).ok_or(StepError::NoTree),
+impl<'a> Files<'a> {
+    fn tree(&self, from: &Tree) -> Result<SourceTree<'a>, StepError> {
+        match from {
+            Tree::Context | Tree::Directory(_) => self.contexts.source(from).ok_or(StepError::NoContext),
+            Tree::Stage(_) | Tree::Image(_) | Tree::Scratch => {
+                self.from.map(SourceTree::stage).ok_or(StepError::NoTree)
+            }
+        }
     }
 }

@@ -11,20 +11,16 @@ use std::time::{Duration, SystemTime};
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::copy::{CopyOptions, copy};
 use zuwai_rootfs::metadata::Timestamp;
-use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
 use zuwai_rootfs::{KeepOut, Metadata, Root};
 
-use super::base::StageLayer;
-use super::cache_mounts::{CacheMounts, HeldCache};
-use super::contexts::Contexts;
-use super::trees::Trees;
+use super::Executor;
+use super::cache_mounts::HeldCache;
 use crate::error::StepError;
-use crate::images::RegistryImages;
 use crate::plan::mounts::CacheMount;
 use crate::plan::{RunMount, RunMountKind, Tree};
-use crate::secret::{SecretContent, Secrets};
-use crate::ssh::{self, SshAgents};
+use crate::secret::SecretContent;
+use crate::ssh;
 
 /// Mode of a here-document that is executed as a file.
 const SCRIPT_MODE: u32 = 0o755;
@@ -41,31 +37,17 @@ pub struct Prepared {
 }
 
 /// What mounts can show.
-pub struct Sources<'a> {
-    /// The trees of stages and images.
-    pub trees: &'a mut Trees,
-    /// The build context, and those that have names.
-    pub contexts: &'a Contexts,
-    /// The images that were resolved.
-    pub images: &'a RegistryImages<'a>,
-    /// The layers of finished stages, by position.
-    pub layers: &'a [Vec<StageLayer>],
-    /// The secrets of the build.
-    pub secrets: &'a Secrets,
-    /// The SSH agents of the build.
-    pub agents: &'a SshAgents,
-    /// The directories of `type=cache`.
-    pub caches: &'a CacheMounts,
-    /// Ends a wait for a cache that another build holds.
-    pub interrupt: &'a Interrupt,
+pub struct Sources<'e, 'a> {
+    /// Who has it.
+    pub executor: &'e Executor<'a>,
 }
 
-impl Sources<'_> {
+impl Sources<'_, '_> {
     /// Finds or makes what every mount shows, in order.
     ///
     /// # Errors
     /// When something is not there, at the place of the mount that asks for it.
-    pub fn prepare(&mut self, mounts: &[RunMount]) -> Result<Prepared, StepError> {
+    pub fn prepare(&self, mounts: &[RunMount]) -> Result<Prepared, StepError> {
         let mut prepared = Prepared::default();
         self.hold_caches(mounts, &mut prepared.caches)?;
         for mount in mounts {
@@ -75,7 +57,7 @@ impl Sources<'_> {
         Ok(prepared)
     }
 
-    fn mount(&mut self, mount: &RunMount, prepared: &mut Prepared) -> Result<(), StepError> {
+    fn mount(&self, mount: &RunMount, prepared: &mut Prepared) -> Result<(), StepError> {
         let kind = match &mount.kind {
             RunMountKind::Bind { from, source, read_only } => {
                 StepMountKind::Bind { source: self.place(from, source)?.into(), read_only: *read_only }
@@ -102,15 +84,17 @@ impl Sources<'_> {
                 }
                 return Ok(());
             }
-            RunMountKind::Ssh { id, required, mode, owner: (uid, gid) } => match self.agents.get(id) {
-                Some(agent) => {
-                    let path = self.new_root()?.host_path().join("agent");
-                    prepared.agents.push(ssh::serve(agent, &path, *mode, *uid, *gid)?);
-                    StepMountKind::Socket { path }
+            RunMountKind::Ssh { id, required, mode, owner: (uid, gid) } => {
+                match self.executor.request.ssh.get(id) {
+                    Some(agent) => {
+                        let path = self.executor.new_root()?.host_path().join("agent");
+                        prepared.agents.push(ssh::serve(agent, &path, *mode, *uid, *gid)?);
+                        StepMountKind::Socket { path }
+                    }
+                    None if *required => return Err(StepError::NoSshAgent { id: id.clone() }),
+                    None => return Ok(()),
                 }
-                None if *required => return Err(StepError::NoSshAgent { id: id.clone() }),
-                None => return Ok(()),
-            },
+            }
             RunMountKind::Script { content } => StepMountKind::File {
                 content: content.clone().into_bytes(),
                 mode: SCRIPT_MODE,
@@ -123,57 +107,49 @@ impl Sources<'_> {
     }
 
     fn secret(&self, id: &str, required: bool) -> Result<Option<&SecretContent>, StepError> {
-        match self.secrets.get(id) {
+        match self.executor.request.secrets.get(id) {
             None if required => Err(StepError::NoSecret { id: id.to_owned() }),
             found => Ok(found),
         }
     }
 
     /// Where a path of a tree is outside.
-    fn place(&mut self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
+    fn place(&self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
         match tree {
             Tree::Context | Tree::Directory(_) => self.context_part(tree, source),
-            Tree::Stage(position) => {
-                inside(&self.trees.stage(*position).ok_or(StepError::NoTree)?.root, source)
+            Tree::Stage(_) | Tree::Image(_) | Tree::Scratch => {
+                inside(&*self.executor.tree(tree)?.ok_or(StepError::NoTree)?, source)
             }
-            Tree::Image(image) => inside(self.trees.image(image).ok_or(StepError::NoTree)?, source),
-            Tree::Scratch => inside(self.trees.empty().ok_or(StepError::NoTree)?, source),
         }
     }
 
     /// A part of a build context as BuildKit shows it: without what is ignored, and all of it root's.
-    fn context_part(&mut self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
-        let source_tree = self.contexts.source(tree).ok_or(StepError::NoContext)?;
+    fn context_part(&self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
+        let executor = self.executor;
+        let source_tree = executor.contexts.source(tree).ok_or(StepError::NoContext)?;
         let part = ImagePath::clamped(source).map_err(|error| StepError::Invalid(error.to_string()))?;
-        if let Some(place) = self.trees.context_part(tree, &part) {
-            return Ok(place.to_owned());
-        }
-        let root = self.new_root()?;
-        let pattern = [b"/", &*literal(part.as_bytes())].concat();
-        copy(&root, source_tree, &[pattern], b"/", &CopyOptions::default())?;
-        let whole = root.host_path().to_owned();
-        // A directory's files are in the new root, which is to look like it; a file is one of them.
-        let found = source_tree.root.metadata_followed(&part)?;
-        let place = match (part.name(), found.filter(Metadata::is_directory)) {
-            (_, Some(directory)) => {
-                take_after(&whole, &directory)
-                    .map_err(|source| StepError::Context { path: whole.clone(), source })?;
-                whole
-            }
-            (Some(name), None) => whole.join(OsStr::from_bytes(name)),
-            (None, None) => whole,
-        };
-        self.trees.remember_context_part(tree.clone(), part, place.clone());
-        Ok(place)
-    }
-
-    fn new_root(&mut self) -> Result<Root, StepError> {
-        self.trees.new_root().map_err(|error| StepError::Build(Box::new(error)))
+        executor.trees.context_part(tree, &part, || {
+            let root = executor.new_root()?;
+            let pattern = [b"/", &*literal(part.as_bytes())].concat();
+            copy(&root, source_tree, &[pattern], b"/", &CopyOptions::default())?;
+            let whole = root.host_path().to_owned();
+            // A directory's files are in the new root, which is to look like it; a file is one of them.
+            let found = source_tree.root.metadata_followed(&part)?;
+            Ok(match (part.name(), found.filter(Metadata::is_directory)) {
+                (_, Some(directory)) => {
+                    take_after(&whole, &directory)
+                        .map_err(|source| StepError::Context { path: whole.clone(), source })?;
+                    whole
+                }
+                (Some(name), None) => whole.join(OsStr::from_bytes(name)),
+                (None, None) => whole,
+            })
+        })
     }
 
     /// Holds every cache of a step, each once, in an order that all builds keep to: two that want the same ones never wait
     /// for each other.
-    fn hold_caches(&mut self, mounts: &[RunMount], held: &mut Vec<HeldCache>) -> Result<(), StepError> {
+    fn hold_caches(&self, mounts: &[RunMount], held: &mut Vec<HeldCache>) -> Result<(), StepError> {
         let mut wanted = BTreeMap::new();
         for mount in mounts {
             if let RunMountKind::Cache(cache) = &mount.kind {
@@ -187,29 +163,34 @@ impl Sources<'_> {
         Ok(())
     }
 
-    fn hold(&mut self, cache: &CacheMount) -> Result<HeldCache, StepError> {
+    fn hold(&self, cache: &CacheMount) -> Result<HeldCache, StepError> {
         let origin = match &cache.from {
             None => None,
             Some(tree) => Some((self.identity(tree)?, self.place(tree, "/")?)),
         };
         let origin = origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path()));
-        self.caches.hold(cache, origin, self.interrupt)
+        self.executor.caches.hold(cache, origin, &self.executor.interrupt)
     }
 
     fn cache_key(&self, cache: &CacheMount) -> Result<String, StepError> {
         let origin = cache.from.as_ref().map(|tree| self.identity(tree)).transpose()?;
-        Ok(self.caches.key(cache, origin.as_deref()))
+        Ok(self.executor.caches.key(cache, origin.as_deref()))
     }
 
     /// What tells a tree from all others: the digests of its layers.
     fn identity(&self, tree: &Tree) -> Result<String, StepError> {
         Ok(match tree {
             Tree::Stage(position) => {
-                let layers = self.layers.get(*position).ok_or(StepError::NoTree)?;
+                let layers = self.executor.layers(*position);
                 layers.iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>().join(",")
             }
             Tree::Image(image) => {
-                let resolved = self.images.get(image).map_err(|error| StepError::Build(Box::new(error)))?;
+                let resolved = self
+                    .executor
+                    .network
+                    .images
+                    .get(image)
+                    .map_err(|error| StepError::Build(Box::new(error)))?;
                 resolved.digest().to_string()
             }
             Tree::Context => "context".to_owned(),

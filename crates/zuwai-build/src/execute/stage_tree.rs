@@ -1,93 +1,65 @@
-//! One stage's tree.
+//! One stage's tree, and how a step changes it.
 
-use zuwai_layer::{Entry, EntryKind, ImagePath, Xattrs};
+use std::sync::Arc;
+
 use zuwai_rootfs::fingerprint::Fingerprints;
-use zuwai_rootfs::index::Index;
-use zuwai_rootfs::unpack::Hidden;
-use zuwai_rootfs::{ChangeSet, Root, RootfsError};
+use zuwai_rootfs::isolation::Mode;
+use zuwai_rootfs::run::Ran;
+use zuwai_rootfs::{ChangeSet, Root};
 
-/// A stage's tree, and what it was after the last step.
+use super::scanned::ScannedTree;
+use crate::error::StepError;
+
+/// A stage's tree.
 #[derive(Debug)]
-pub struct StageTree {
-    /// The tree.
-    pub root: Root,
-    /// Every path as it was after the last step; made before the first RUN.
-    pub index: Option<Index>,
-    /// What unpacking and writing layers saw of contents, until there is an index to remember it.
-    pub fingerprints: Fingerprints,
-    /// What the image has where something is kept out, in place.
-    pub hidden: Hidden,
+pub enum StageTree {
+    /// A directory, whose changes are found by looking at all of it.
+    Scanned(ScannedTree),
 }
 
 impl StageTree {
-    /// A tree of which nothing is known yet.
-    pub fn new(root: Root) -> Self {
-        Self { root, index: None, fingerprints: Fingerprints::default(), hidden: Hidden::default() }
+    /// An empty directory, or the container's `/`.
+    pub fn scanned(root: Root, mode: Mode, threads: usize) -> Self {
+        Self::Scanned(ScannedTree::new(root, mode, threads))
     }
 
-    /// Notes that the image has a directory where the container has a mount point; whether that is new.
-    pub fn add_mount_point(&mut self, path: &ImagePath) -> bool {
-        let new = !self.hidden.mount_points.contains_key(path);
-        if new {
-            self.set_mount_point(path, 0o755, (0, 0));
+    /// The tree as it is now.
+    pub fn root(&self) -> &Arc<Root> {
+        match self {
+            Self::Scanned(tree) => &tree.root,
         }
-        new
     }
 
-    /// Notes what directory the image has where the container has a mount point.
-    pub fn set_mount_point(&mut self, path: &ImagePath, mode: u32, (uid, gid): (u32, u32)) {
-        let entry = Entry {
-            path: path.clone(),
-            kind: EntryKind::Directory,
-            mode,
-            uid,
-            gid,
-            mtime: 0,
-            xattrs: Xattrs::new(),
-        };
-        self.hidden.mount_points.insert(path.clone(), entry);
+    /// Has a command run in the tree, and finds what it changed.
+    ///
+    /// # Errors
+    /// When it cannot be run or fails, or the tree cannot be read.
+    pub fn run(
+        &mut self,
+        command: impl FnOnce(&Root) -> Result<Ran, StepError>,
+    ) -> Result<ChangeSet, StepError> {
+        match self {
+            Self::Scanned(tree) => tree.run(command),
+        }
     }
 
-    /// Keeps what was seen of contents, to tell a touched file from a changed one later.
+    /// Has something written to the tree that says what it wrote.
+    ///
+    /// # Errors
+    /// When it fails, or what it wrote cannot be looked at.
+    pub fn change(
+        &mut self,
+        write: impl FnOnce(&Root) -> Result<ChangeSet, StepError>,
+    ) -> Result<ChangeSet, StepError> {
+        match self {
+            Self::Scanned(tree) => tree.change(write),
+        }
+    }
+
+    /// Keeps what writing a layer has seen of contents.
     pub fn remember(&mut self, fingerprints: Fingerprints) {
-        match &mut self.index {
-            Some(index) => index.remember(fingerprints),
-            None => self.fingerprints.extend(fingerprints),
-        }
-    }
-
-    /// Makes the index if this is the first time that it is needed.
-    ///
-    /// # Errors
-    /// When the tree cannot be read.
-    pub fn prepare_index(&mut self, threads: usize) -> Result<(), RootfsError> {
-        if self.index.is_none() {
-            let mut index = Index::scan(&self.root, threads)?;
-            index.remember(std::mem::take(&mut self.fingerprints));
-            self.index = Some(index);
-        }
-        Ok(())
-    }
-
-    /// Notes what a step wrote that knows what it wrote: the next look must not find it again.
-    ///
-    /// # Errors
-    /// When the tree cannot be read.
-    pub fn refresh(&mut self, changes: &ChangeSet) -> Result<(), RootfsError> {
-        match &mut self.index {
-            Some(index) => index.refresh(&self.root, changes),
-            None => Ok(()),
-        }
-    }
-
-    /// What changed since the last look.
-    ///
-    /// # Errors
-    /// When the tree cannot be read.
-    pub fn rescan(&mut self, threads: usize) -> Result<ChangeSet, RootfsError> {
-        match &mut self.index {
-            Some(index) => index.rescan(&self.root, threads),
-            None => Ok(ChangeSet::default()),
+        match self {
+            Self::Scanned(tree) => tree.remember(fingerprints),
         }
     }
 }

@@ -9,26 +9,27 @@ use zuwai_rootfs::change_set::ChangeSet;
 use zuwai_rootfs::command::{Command, hosts};
 use zuwai_rootfs::copy;
 use zuwai_rootfs::isolation::Mode;
-use zuwai_rootfs::mounts;
 use zuwai_rootfs::passwd::Accounts;
 use zuwai_rootfs::run::{Outcome, Output, run_step};
 use zuwai_rootfs::run_error::RunError;
+use zuwai_rootfs::signals::Interrupt;
 
 use super::run_mounts::Prepared;
+use super::stage_tree::StageTree;
 use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{RunAction, WorkdirAction};
 use crate::request::{CommandOutput, Surroundings};
 
-/// What a command sees of the machine, and what it is looked at with.
+/// What a command sees of the machine.
 #[derive(Clone, Copy)]
 pub struct Host<'a> {
     /// The host's name.
     pub name: &'a str,
     /// Where the program finds itself.
     pub surroundings: &'a Surroundings,
-    /// How many threads look for changes.
-    pub threads: usize,
+    /// Ends the command when the build is told to stop.
+    pub interrupt: &'a Interrupt,
 }
 
 /// Runs a command and finds what it changed.
@@ -36,29 +37,43 @@ pub struct Host<'a> {
 /// # Errors
 /// When the command cannot be run or fails.
 pub fn run_command(
-    trees: &mut Trees,
-    position: usize,
+    trees: &Trees,
+    tree: &mut StageTree,
     action: &RunAction,
     mut prepared: Prepared,
     host: &Host<'_>,
 ) -> Result<ChangeSet, StepError> {
-    let Host { surroundings, threads, .. } = *host;
-    let mode = trees.mode();
-    let scratch = if prepared.mounts.is_empty() {
-        None
-    } else {
-        Some(trees.new_root().map_err(|error| StepError::Build(Box::new(error)))?)
-    };
-    let Some(tree) = trees.stage_mut(position) else { return Err(StepError::NoTree) };
-    tree.prepare_index(threads)?;
+    let new_root = || trees.new_root().map_err(|error| StepError::Build(Box::new(error)));
+    let scratch = (!prepared.mounts.is_empty()).then(new_root).transpose()?;
     if let Some((program, arguments)) = action.argv.split_first() {
         tracing::info!("Cmd: {program}");
         tracing::info!("Args: [{}]", arguments.join(" "));
     }
     tracing::info!("Running: [{}]", action.argv.join(" "));
-    let mut volumes = surroundings.volumes.clone();
+    let changes = tree.run(|root| {
+        let mut command = command(root, trees.mode(), action, &mut prepared, host);
+        command.scratch = scratch.as_ref().map(|scratch| scratch.host_path().to_owned());
+        let ran = run_step(root, &command, trees.mode(), output(host.surroundings)?, host.interrupt)?;
+        match ran.outcome {
+            Outcome::Exited(0) => tracing::info!("Taking snapshot of full filesystem..."),
+            Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
+            Outcome::Signaled(signal) => {
+                return Err(StepError::Failed { exit_code: 128 + signal, signal: Some(signal) });
+            }
+        }
+        Ok(ran)
+    })?;
+    if let Some(scratch) = scratch {
+        trees.discard(scratch);
+    }
+    Ok(changes)
+}
+
+/// The command of a step, with all that it sees.
+fn command(root: &Root, mode: Mode, action: &RunAction, prepared: &mut Prepared, host: &Host<'_>) -> Command {
+    let mut volumes = host.surroundings.volumes.clone();
     volumes.retain(|volume| {
-        let gives_way = mode == Mode::Namespaces && volume.gives_way_to(&tree.root, &action.workdir);
+        let gives_way = mode == Mode::Namespaces && volume.gives_way_to(root, &action.workdir);
         if gives_way {
             tracing::info!(
                 "RUN sees the image's files at {0}, not the volume that is mounted there",
@@ -72,45 +87,20 @@ pub fn run_command(
     // A secret that is a variable hides one of its name.
     env.retain(|(name, _)| prepared.env.iter().all(|(secret, _)| secret != name));
     env.append(&mut prepared.env);
-    let command = Command {
+    Command {
         argv: action.argv.iter().map(OsString::from).collect(),
         env,
         user: action.user.clone(),
         workdir: action.workdir.clone(),
         hostname: host.name.to_owned(),
-        resolv_conf: surroundings.resolv_conf.clone(),
+        resolv_conf: host.surroundings.resolv_conf.clone(),
         hosts: hosts(host.name),
         overlay: None,
         volumes,
         mounts: std::mem::take(&mut prepared.mounts),
         network: action.network,
-        scratch: scratch.as_ref().map(|scratch| scratch.host_path().to_owned()),
-    };
-    let ran = run_step(&tree.root, &command, mode, output(surroundings)?, &surroundings.interrupt)?;
-    match ran.outcome {
-        Outcome::Exited(0) => {}
-        Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
-        Outcome::Signaled(signal) => {
-            return Err(StepError::Failed { exit_code: 128 + signal, signal: Some(signal) });
-        }
+        scratch: None,
     }
-    tracing::info!("Taking snapshot of full filesystem...");
-    if let Some(index) = &mut tree.index {
-        index.pass_over(&tree.root, &ran.covered)?;
-    }
-    let mut changes = tree.rescan(threads)?;
-    if mode == Mode::InPlace {
-        // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.
-        for path in mounts::standard_mount_points() {
-            if tree.add_mount_point(&path) {
-                changes.mount_point(path, 0o755, (0, 0));
-            }
-        }
-    }
-    if let Some(scratch) = scratch {
-        trees.discard(scratch);
-    }
-    Ok(changes)
 }
 
 /// Where a command's output goes.
@@ -128,18 +118,9 @@ fn output(surroundings: &Surroundings) -> Result<Output, StepError> {
 ///
 /// # Errors
 /// When the user is unknown or a directory cannot be made.
-pub fn make_directory(
-    trees: &mut Trees,
-    position: usize,
-    action: &WorkdirAction,
-) -> Result<ChangeSet, StepError> {
-    let Some(tree) = trees.stage(position) else { return Err(StepError::NoTree) };
-    let owner = if action.user.is_empty() { None } else { Some(resolve_owner(&tree.root, &action.user)?) };
-    let changes = copy::directory::make_directories(&tree.root, &action.path, owner)?;
-    if let Some(tree) = trees.stage_mut(position) {
-        tree.refresh(&changes)?;
-    }
-    Ok(changes)
+pub fn make_directory(root: &Root, action: &WorkdirAction) -> Result<ChangeSet, StepError> {
+    let owner = if action.user.is_empty() { None } else { Some(resolve_owner(root, &action.user)?) };
+    Ok(copy::directory::make_directories(root, &action.path, owner)?)
 }
 
 /// `--chown`, and the owner of WORKDIR's directories.

@@ -31,6 +31,8 @@ pub mod signals;
 pub mod stage;
 mod transfer;
 
+use std::collections::BTreeSet;
+
 use zuwai_context::remote::{Checksum, RemoteSource};
 use zuwai_dockerfile::Span;
 use zuwai_layer::ImagePath;
@@ -59,6 +61,20 @@ impl Plan {
     pub fn is_last_use(&self, below: usize, position: usize) -> bool {
         let stage = &self.stages[position];
         self.last_use(below) == Some(position) && !stage.reads(below)
+    }
+
+    /// The stages that the one at `position` builds on or reads.
+    pub fn needs(&self, position: usize) -> BTreeSet<usize> {
+        let stage = &self.stages[position];
+        let base = match &stage.base {
+            Base::Stage(below) => Some(*below),
+            _ => None,
+        };
+        let read = stage.trees().filter_map(|tree| match tree {
+            Tree::Stage(read) => Some(*read),
+            _ => None,
+        });
+        read.chain(base).collect()
     }
 
     /// The position of the last stage that reads this one's tree or builds on it.
@@ -99,6 +115,11 @@ impl StagePlan {
     /// Whether a step reads the tree of the stage at this position.
     pub fn reads(&self, position: usize) -> bool {
         self.trees().any(|tree| *tree == Tree::Stage(position))
+    }
+
+    /// What people call the stage: its name, else its number.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.number.to_string())
     }
 
     /// The trees that the steps read besides the stage's own.

@@ -3,6 +3,7 @@
 //! All of docker's are known. One whose work is not done yet is refused by name unless its value asks for what happens
 //! anyway.
 
+use crate::executor::flags::JOBS;
 use crate::flag_value::Kind::{Bool, CommaList, Int, List, Text, Word};
 use crate::pflag::{Flag, flag};
 
@@ -35,6 +36,7 @@ pub const BUILD: &[Flag] = &[
     flag("check", Bool, "check the Dockerfile without building it; the same as --call=check"),
     flag("call", Text, "build, or check[,format=text|json][,ignorestatus=true]"),
     // How.
+    JOBS,
     flag("isolation", Word("string", &["auto", "namespaces", "in-place"]), "where RUN runs").default("auto"),
     flag("root-dir", Text, "directory for everything builds keep on disk (default $XDG_DATA_HOME/zuwai)"),
     flag("force", Bool, "build in place although this does not look like a container"),
@@ -101,7 +103,6 @@ pub const BUILD: &[Flag] = &[
     flag("creds", Text, "credentials, as podman has it").later(&[""]),
     flag("device", List, "device for RUN").later(NEVER),
     flag("ignorefile", Text, "file in place of .dockerignore").later(&[""]),
-    flag("jobs", Int, "stages to build at once").default("1").later(&["0", "1"]),
     flag("manifest", Text, "manifest list to add the image to").later(&[""]),
     flag("memory", Text, "limit of RUN's memory").short('m').later(&[""]),
     flag("memory-swap", Text, "limit of RUN's swap").later(&[""]),

@@ -67,6 +67,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         registry: registries::options(flags, environment, &docker_config(environment))?,
         outputs,
         threads: building::threads(),
+        jobs: building::jobs(flags.int("jobs")),
         proxy_env: Vec::new(),
     };
     Ok(Meaning { build, default_layout })

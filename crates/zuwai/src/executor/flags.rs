@@ -23,6 +23,9 @@ const INSECURE: Flag = flag("insecure", Bool, "push over plain HTTP");
 const INSECURE_PULL: Flag = flag("insecure-pull", Bool, "pull over plain HTTP");
 const INSECURE_REGISTRY: Flag =
     flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several");
+/// `buildah build` has it too; there 0 is no limit.
+pub const JOBS: Flag =
+    flag("jobs", Int, "how many independent stages are built side by side; 0 is one a processor");
 const LOG_FORMAT: Flag = flag("log-format", Text, "form of log lines: text, color or json").default("color");
 const LOG_TIMESTAMP: Flag = flag("log-timestamp", Bool, "log full time stamps");
 const PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag =
@@ -146,6 +149,7 @@ pub const EXECUTOR: &[Flag] = &[
         List,
         "context in place of an image or a stage: NAME=DIRECTORY, docker-image://IMAGE, oci-layout://DIRECTORY, or an address",
     ),
+    JOBS,
     flag("isolation", Word("string", &["auto", "namespaces", "in-place"]), "where RUN runs").default("auto"),
 ];
 

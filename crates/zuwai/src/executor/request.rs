@@ -79,6 +79,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
             check_push_permission: !no_push && !flags.bool("skip-push-permission-check"),
         },
         threads: building::threads(),
+        jobs: building::jobs(flags.int("jobs")),
         // kaniko gave RUN none of its own environment; proxies come as build arguments.
         proxy_env: Vec::new(),
     })

@@ -1,0 +1,230 @@
+//! One stage: its base, its steps, its layers.
+
+use zuwai_dockerfile::Diagnostic;
+use zuwai_rootfs::change_set::ChangeSet;
+
+use super::base::StageLayer;
+use super::remote::Fetched;
+use super::run_mounts::Sources;
+use super::stage_tree::StageTree;
+use super::step::{self, Host};
+use super::trees::Beginning;
+use super::{Executor, base, copy, layer, remote};
+use crate::error::{BuildError, StepError};
+use crate::plan::{Action, Base, CopyAction, CopySource, StagePlan, Step, Tree};
+use crate::redact::without_passwords;
+
+/// A stage that is being built.
+pub struct StageBuild<'e, 'a> {
+    executor: &'e Executor<'a>,
+    position: usize,
+    stage: &'e StagePlan,
+    tree: Option<StageTree>,
+    layers: Vec<StageLayer>,
+}
+
+impl<'e, 'a> StageBuild<'e, 'a> {
+    /// The stage at a position of the plan; all that it needs is finished.
+    pub fn new(executor: &'e Executor<'a>, position: usize) -> Self {
+        let stage = &executor.plan.stages[position];
+        Self { executor, position, stage, tree: None, layers: Vec::new() }
+    }
+
+    /// Builds it, keeps its tree for those that need it, and gives its layers, lowest first.
+    ///
+    /// # Errors
+    /// When a step fails, or the build is told to stop.
+    pub fn build(mut self) -> Result<Vec<StageLayer>, BuildError> {
+        self.announce();
+        self.begin()?;
+        if let Base::Directory(name) = &self.stage.base {
+            let layer = self.files_of_context(name);
+            self.layers.push(layer.map_err(|source| {
+                let context = name.clone();
+                BuildError::Files { context, source: Box::new(source) }
+            })?);
+        }
+        for step in &self.stage.steps {
+            self.executor.check()?;
+            tracing::info!("{}", without_passwords(&step.text));
+            if step.action.makes_layer() {
+                let layer = self.layer(step).map_err(|error| self.step_error(step, error))?;
+                self.layers.push(layer);
+            }
+        }
+        if let Some(tree) = self.tree {
+            self.executor.trees.finish(self.position, tree);
+        }
+        Ok(self.layers)
+    }
+
+    fn announce(&self) {
+        let stage = self.stage;
+        let base_position = match &stage.base {
+            Base::Stage(position) => i64::try_from(*position).unwrap_or(-1),
+            _ => -1,
+        };
+        tracing::info!(
+            "Building stage '{}' [idx: '{}', base-idx: '{base_position}']",
+            stage.base_name,
+            stage.number
+        );
+        tracing::info!("Executing {} build triggers", stage.triggers);
+    }
+
+    /// Whether a later stage reads this one's files.
+    fn is_read(&self) -> bool {
+        self.executor.plan.stages.iter().any(|stage| stage.reads(self.position))
+    }
+
+    /// Finds the layers of the base, and makes its tree if that is needed.
+    fn begin(&mut self) -> Result<(), BuildError> {
+        let (executor, stage) = (self.executor, self.stage);
+        self.layers = match &stage.base {
+            Base::Scratch | Base::Directory(_) => Vec::new(),
+            Base::Image(image) => base::image_layers(image, executor.store, executor.network)?,
+            Base::Stage(below) => executor.layers(*below).to_vec(),
+        };
+        let is_read = self.is_read();
+        match stage.steps.iter().find(|step| step.action.makes_layer()) {
+            Some(step) => {
+                tracing::info!("Unpacking rootfs as cmd {} requires it.", without_passwords(&step.text));
+            }
+            None if stage.makes_layer() => {
+                tracing::info!("Copying the files of the context {}.", stage.base_name);
+            }
+            None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
+            None => {
+                tracing::info!("Skipping unpacking as no commands require it.");
+                return Ok(());
+            }
+        }
+        let plan = executor.plan;
+        let below = match &stage.base {
+            Base::Stage(below) if plan.is_last_use(*below, self.position) => Some(*below),
+            _ => None,
+        };
+        let in_use = |other: usize| plan.last_use(other).is_some_and(|last| last >= self.position);
+        self.tree = Some(match executor.trees.begin(self.position, below, in_use)? {
+            Beginning::Continued(tree) => tree,
+            Beginning::Empty(mut tree) => {
+                let StageTree::Scanned(scanned) = &mut tree;
+                let seen = base::unpack_layers(
+                    &scanned.root,
+                    &self.layers,
+                    &stage.base_name,
+                    executor.store,
+                    executor.network,
+                )?;
+                scanned.unpacked(seen)?;
+                tree
+            }
+        });
+        Ok(())
+    }
+
+    /// The layer that a step makes.
+    fn layer(&mut self, step: &Step) -> Result<StageLayer, StepError> {
+        let executor = self.executor;
+        let changes = match &step.action {
+            Action::Run(action) => {
+                let prepared = self.run_sources().prepare(&action.mounts)?;
+                let host = Host {
+                    name: &executor.hostname,
+                    surroundings: executor.surroundings,
+                    interrupt: &executor.interrupt,
+                };
+                step::run_command(&executor.trees, self.tree()?, action, prepared, &host)
+            }
+            Action::Copy(action) => {
+                let fetched = self.fetch(action)?;
+                let from = executor.tree(&action.from)?;
+                let files =
+                    copy::Files { from: from.as_deref(), contexts: &executor.contexts, fetched: &fetched };
+                if action.link {
+                    return self.linked_layer(action, &files);
+                }
+                self.tree()?.change(|root| copy::copy(root, root, action, &files))
+            }
+            Action::Workdir(action) => self.tree()?.change(|root| step::make_directory(root, action)),
+            Action::Config => Ok(ChangeSet::default()),
+        };
+        self.changed(changes?)
+    }
+
+    /// The layer of a stage that begins with the files of a named context: all that its ignore file leaves.
+    fn files_of_context(&mut self, name: &str) -> Result<StageLayer, StepError> {
+        let action = CopyAction::everything(Tree::Directory(name.to_owned()));
+        let files = copy::Files { from: None, contexts: &self.executor.contexts, fetched: &[] };
+        let changes = self.tree()?.change(|root| copy::copy(root, root, &action, &files))?;
+        self.changed(changes)
+    }
+
+    /// The layer of what changed in the tree.
+    fn changed(&mut self, mut changes: ChangeSet) -> Result<StageLayer, StepError> {
+        let executor = self.executor;
+        changes.changes.retain(|path, _| !executor.ignored.covers(path));
+        let tree = self.tree()?;
+        let (layer, fingerprints) = layer::write(tree.root(), &changes, executor.store, executor.request)?;
+        tree.remember(fingerprints);
+        Ok(layer)
+    }
+
+    /// The layer of `COPY --link`: made in an empty root, so that it does not depend on what is below, and put onto the
+    /// tree as any layer is.
+    fn linked_layer(
+        &mut self,
+        action: &CopyAction,
+        files: &copy::Files<'_>,
+    ) -> Result<StageLayer, StepError> {
+        let executor = self.executor;
+        let root = executor.new_root()?;
+        let tree = self.tree()?;
+        let mut changes = copy::copy(&root, tree.root(), action, files)?;
+        changes.changes.retain(|path, _| !executor.ignored.covers(path));
+        let (layer, _) = layer::write(&root, &changes, executor.store, executor.request)?;
+        executor.trees.discard(root);
+        let StageTree::Scanned(scanned) = tree;
+        let unpacked = base::unpack_layer(&scanned.root, &layer, None, executor.store)?;
+        scanned.unpacked(unpacked.into())?;
+        Ok(layer)
+    }
+
+    fn tree(&mut self) -> Result<&mut StageTree, StepError> {
+        self.tree.as_mut().ok_or(StepError::NoTree)
+    }
+
+    /// Brings the sources of ADD that are elsewhere.
+    fn fetch(&self, action: &CopyAction) -> Result<Vec<Fetched>, StepError> {
+        let executor = self.executor;
+        let mut fetched = Vec::new();
+        for source in &action.sources {
+            if let CopySource::Remote(source) = source {
+                let root = executor.new_root()?;
+                fetched.push(remote::fetch(source, root, executor.network, executor.request)?);
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// What mounts can show.
+    fn run_sources(&self) -> Sources<'_, 'a> {
+        Sources { executor: self.executor }
+    }
+
+    fn step_error(&self, step: &Step, error: StepError) -> BuildError {
+        // A mount that is at fault has a place of its own.
+        let (span, error) = match error {
+            StepError::Mount { span, source } => (span.or(step.span), *source),
+            error => (step.span, error),
+        };
+        let source = Box::new(error);
+        match span {
+            Some(span) => BuildError::Step {
+                at: Diagnostic::error(span, "this step failed").in_source(&self.executor.dockerfile.source),
+                source,
+            },
+            None => BuildError::Trigger { text: step.text.clone(), source },
+        }
+    }
+}
