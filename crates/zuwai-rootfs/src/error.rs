@@ -68,6 +68,19 @@ pub enum RootfsError {
         /// What it should be another name of.
         target: ImagePath,
     },
+    /// What overlayfs needs to see in a layer's directory could not be put there.
+    #[error("cannot mark {path} as {what}, with {with}: layers cannot be directories of an overlay here")]
+    OverlayMark {
+        /// The path in the image.
+        path: ImagePath,
+        /// What it is to be: removed, opaque.
+        what: &'static str,
+        /// How that is written: a character device 0:0, an extended attribute.
+        with: &'static str,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
     /// A layer that would replace the root by something that is not a directory, or remove it.
     #[error("the layer replaces or removes the root directory")]
     ReplacesRoot,

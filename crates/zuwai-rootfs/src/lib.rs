@@ -8,7 +8,7 @@
 //! - [`error`]: what can go wrong.
 //! - [`resolve`]: finding what a path of the image leads to.
 //! - [`metadata`]: what the system knows of one file.
-//! - [`unpack`]: a layer onto a tree.
+//! - [`unpack`]: a layer onto a tree, or into a directory of its own.
 //! - [`overlay`]: trees that are layers, one directory each, seen through overlayfs.
 //! - [`change_set`]: the paths that a step changed.
 //! - [`walk`]: reading a whole tree, on several threads.

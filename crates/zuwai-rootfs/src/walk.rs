@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{OFlags, RawDir};
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use zuwai_layer::ImagePath;
 
@@ -250,6 +250,21 @@ fn list(
 /// Opens a real path for reading; a link in its last place is refused.
 pub(crate) fn open(root: &Root, path: &ImagePath) -> Result<OwnedFd, Errno> {
     root.open_inside(path, DIRECTORY)
+}
+
+/// Opens a directory for reading, when no link is on the way to it, nor in its place (`LOOP` or `NOTDIR` otherwise).
+pub(crate) fn open_beneath(root: &Root, path: &ImagePath) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match rustix::fs::openat2(root, path.as_relative(), DIRECTORY, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
+            let mut directory = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
+            for name in path.components() {
+                directory = rustix::fs::openat(&directory, name, DIRECTORY, Mode::empty())?;
+            }
+            Ok(directory)
+        }
+        other => other,
+    }
 }
 
 /// The names in a directory, sorted, and the room to read them again and again.
