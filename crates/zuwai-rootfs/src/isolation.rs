@@ -4,13 +4,16 @@
 //! is tried: a child process goes the whole way into a sandbox in the state directory and reports how far it came.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rustix::fs::StatVfsMountFlags;
 
 use crate::command::HOSTNAME;
+use crate::overlay::Room;
 use crate::run::Output;
 use crate::run_error::RunError;
 use crate::sandbox::spec::{Enclosure, Entered, NewRoot, Report, Step};
@@ -18,6 +21,9 @@ use crate::sandbox::{STANDARD_MOUNT_POINTS, parent};
 use crate::signals::Interrupt;
 use crate::step_mount::StepNetwork;
 use crate::userns::IdMaps;
+
+/// As `statfs(2)` has it.
+const OVERLAYFS_MAGIC: rustix::fs::FsWord = 0x794c_7630;
 
 /// What the user wants: `--isolation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +90,8 @@ pub struct Choice {
     pub mode: Mode,
     /// Why, without the mode's name.
     pub reason: String,
+    /// Whether trees can be layers that are mounted over one another; else why not. In place they never are.
+    pub overlay: Result<(), String>,
 }
 
 impl fmt::Display for Choice {
@@ -132,6 +140,42 @@ pub fn probe(state_dir: &Path) -> Result<Entered, RunError> {
     }
 }
 
+/// Goes through the life of an overlay in the state directory, in a child process: mounts one with an upper directory,
+/// has the kernel mark what is removed and replaced there, and reads that back.
+///
+/// # Errors
+/// Why it cannot be had, in words for the log.
+pub fn probe_overlay(state_dir: &Path) -> Result<(), String> {
+    let path = state_dir.join(format!("probe-overlay-{}", std::process::id()));
+    let tried = match Room::create(&path) {
+        Ok(room) => Arc::new(room).try_out().map_err(|error| why_no_overlay(state_dir, &error)),
+        Err(error) => Err(error.to_string()),
+    };
+    // The mounts were another process's, which is gone.
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+    tried
+}
+
+/// The kernel's own words are "invalid argument" for the commonest reason of all.
+fn why_no_overlay(state_dir: &Path, error: &RunError) -> String {
+    let kind = rustix::fs::statfs(state_dir).map(|it| it.f_type);
+    let chain = with_causes(error);
+    if kind == Ok(OVERLAYFS_MAGIC) {
+        return format!("{} is on overlayfs, which holds no upper directory ({chain})", state_dir.display());
+    }
+    chain
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Settles how commands run. `state_dir` must exist; `container` is what [`detect`](crate::container::detect) found;
 /// `force` builds in place even if it found nothing.
 ///
@@ -146,11 +190,11 @@ pub fn choose(
     match wanted {
         Isolation::InPlace => in_place(container, force, "asked for", None),
         Isolation::Namespaces => match probe(state_dir) {
-            Ok(entered) => Ok(namespaces(entered)),
+            Ok(entered) => Ok(namespaces(entered, probe_overlay(state_dir))),
             Err(error) => Err(RunError::NamespacesRefused { reason: error.to_string() }),
         },
         Isolation::Auto => match probe(state_dir) {
-            Ok(entered) => Ok(namespaces(entered)),
+            Ok(entered) => Ok(namespaces(entered, probe_overlay(state_dir))),
             Err(error) => {
                 let why = format!("namespaces cannot be had: {error}");
                 in_place(container, force, &why, Some(error))
@@ -159,15 +203,23 @@ pub fn choose(
     }
 }
 
-fn namespaces(Entered { pivoted, fresh_proc }: Entered) -> Choice {
+fn namespaces(Entered { pivoted, fresh_proc }: Entered, overlay: Result<(), String>) -> Choice {
     let root = if pivoted { "pivot_root" } else { "chroot" };
     let proc = if fresh_proc { "a /proc of its own" } else { "the outer /proc, as a fresh one is refused" };
     let ids = match IdMaps::own() {
-        Ok(maps) if maps.is_single() => "; only one user id, so every file of the image belongs to it",
+        Ok(maps) if maps.is_single() => {
+            "; only one user id, so that every file of the image belongs to it and commands run as no other: a grant in \
+             /etc/subuid and /etc/subgid, and newuidmap, give more"
+        }
         Ok(maps) if !maps.is_usual() => "; fewer than 65536 user or group ids",
         _ => "",
     };
-    Choice { mode: Mode::Namespaces, reason: format!("tried and seen to work ({root}, {proc}{ids})") }
+    let trees = match &overlay {
+        Ok(()) => "overlay".to_owned(),
+        Err(why) => format!("no overlay: {why}, so a private directory that is scanned"),
+    };
+    let reason = format!("tried and seen to work ({root}, {proc}{ids}; {trees})");
+    Choice { mode: Mode::Namespaces, reason, overlay }
 }
 
 fn in_place(
@@ -181,7 +233,8 @@ fn in_place(
         None if force => "forced, though this does not look like a container".to_owned(),
         None => return Err(RunError::NotInContainer { namespaces: namespaces.map(Box::new) }),
     };
-    Ok(Choice { mode: Mode::InPlace, reason: format!("{why}; {place}") })
+    let overlay = Err("commands run in place".to_owned());
+    Ok(Choice { mode: Mode::InPlace, reason: format!("{why}; {place}"), overlay })
 }
 
 #[cfg(test)]
