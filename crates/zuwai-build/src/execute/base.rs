@@ -10,9 +10,9 @@ use zuwai_oci::descriptor::Descriptor;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::Download;
 use zuwai_oci::store::Store;
-use zuwai_rootfs::Root;
 use zuwai_rootfs::fingerprint::Fingerprints;
-use zuwai_rootfs::unpack::{Hidden, Unpacked, unpack};
+use zuwai_rootfs::unpack::{Hidden, Refused, Unpacked, unpack};
+use zuwai_rootfs::{Root, RootfsError};
 
 use super::Network;
 use crate::error::{BuildError, StepError};
@@ -85,29 +85,31 @@ pub fn unpack_layers(
     store: &Store,
     network: Network<'_>,
 ) -> Result<Seen, BuildError> {
-    let guard = network.runtime.enter();
-    let downloads: Vec<Option<Download>> = layers
-        .iter()
-        .map(|layer| {
-            let missing = !store.contains(&layer.descriptor.digest);
-            let origin = layer.origin.as_ref().filter(|_| missing)?;
-            Some(network.registry.download(origin, &layer.descriptor, store))
-        })
-        .collect();
-    drop(guard);
+    let downloads = downloads(layers, store, network);
     let mut seen = Seen::default();
     for (index, (layer, download)) in layers.iter().zip(&downloads).enumerate() {
-        let unpacked =
-            unpack_layer(root, layer, download.as_ref(), store).map_err(|source| BuildError::Unpack {
-                image: image.to_owned(),
-                number: index + 1,
-                total: layers.len(),
-                source: Box::new(source),
-            })?;
+        let unpacked = unpack_layer(root, layer, download.as_ref(), store)
+            .map_err(|source| unpack_error(image, (index, layers.len()), source))?;
         seen.fingerprints.extend(unpacked.fingerprints);
         seen.hidden.extend(unpacked.hidden);
     }
     Ok(seen)
+}
+
+/// Begins to fetch all layers that the store does not have. Layers that are being fetched already are not fetched twice.
+pub fn downloads(layers: &[StageLayer], store: &Store, network: Network<'_>) -> Vec<Option<Download>> {
+    let _guard = network.runtime.enter();
+    let download = |layer: &StageLayer| {
+        let missing = !store.contains(&layer.descriptor.digest);
+        let origin = layer.origin.as_ref().filter(|_| missing)?;
+        Some(network.registry.download(origin, &layer.descriptor, store))
+    };
+    layers.iter().map(download).collect()
+}
+
+/// Which layer of which image cannot be unpacked.
+pub fn unpack_error(image: &str, (index, total): (usize, usize), source: StepError) -> BuildError {
+    BuildError::Unpack { image: image.to_owned(), number: index + 1, total, source: Box::new(source) }
 }
 
 /// Unpacks one layer, which `download` brings or the store has.
@@ -120,17 +122,52 @@ pub fn unpack_layer(
     download: Option<&Download>,
     store: &Store,
 ) -> Result<Unpacked, StepError> {
+    let unpacked = read_layer(layer, download, store, |reader| unpack(root, reader))?;
+    warn_of_refused(unpacked.refused);
+    Ok(unpacked)
+}
+
+/// Has something read a layer to its end, and checks that it was what its digests say.
+///
+/// # Errors
+/// When it cannot be fetched or read, or is not what its digests say.
+pub fn read_layer<T>(
+    layer: &StageLayer,
+    download: Option<&Download>,
+    store: &Store,
+    read: impl FnOnce(LayerReader<&mut dyn Read>) -> Result<T, RootfsError>,
+) -> Result<T, StepError> {
     let blob: Box<dyn Read + Send> = match download {
         Some(download) => Box::new(download.reader()),
         None => Box::new(store.reader(&layer.descriptor.digest)?),
     };
-    let unpacked = unpack_blob(root, blob);
+    let done = read_blob(blob, read);
     // What went wrong on the network, or a digest that is not the blob's, is the cause of what went wrong in the archive.
     if let Some(download) = download {
         download.wait_blocking()?;
     }
-    let (unpacked, diff_id) = unpacked?;
-    let refused = unpacked.refused;
+    let (done, diff_id) = done?;
+    if diff_id != layer.diff_id {
+        return Err(StepError::DiffId { expected: layer.diff_id, actual: diff_id });
+    }
+    Ok(done)
+}
+
+/// Has a blob read, and gives the digest of the tar inside.
+fn read_blob<T>(
+    blob: Box<dyn Read + Send>,
+    read: impl FnOnce(LayerReader<&mut dyn Read>) -> Result<T, RootfsError>,
+) -> Result<(T, Digest), StepError> {
+    let mut tar = DigestReader::new(decompress(blob).map_err(LayerError::Read)?);
+    let done = read(LayerReader::new(&mut tar))?;
+    // Padding after the end of the archive belongs to the digest too.
+    std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
+    let (_, diff_id, _) = tar.finish();
+    Ok((done, diff_id))
+}
+
+/// Says what of a layer could not be made here.
+pub fn warn_of_refused(refused: Refused) {
     if refused.total() > 0 {
         tracing::warn!(
             "Not everything in the layer could be made here ({} extended attributes, {} devices, {} owners, {} paths in \
@@ -141,18 +178,4 @@ pub fn unpack_layer(
             refused.kept_out
         );
     }
-    if diff_id != layer.diff_id {
-        return Err(StepError::DiffId { expected: layer.diff_id, actual: diff_id });
-    }
-    Ok(unpacked)
-}
-
-/// Unpacks a blob, and gives the digest of the tar inside.
-fn unpack_blob(root: &Root, blob: Box<dyn Read + Send>) -> Result<(Unpacked, Digest), StepError> {
-    let mut tar = DigestReader::new(decompress(blob).map_err(LayerError::Read)?);
-    let unpacked = unpack(root, LayerReader::new(&mut tar))?;
-    // Padding after the end of the archive belongs to the digest too.
-    std::io::copy(&mut tar, &mut std::io::sink()).map_err(LayerError::Read)?;
-    let (_, diff_id, _) = tar.finish();
-    Ok((unpacked, diff_id))
 }

@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use zuwai_dockerfile::mount::Sharing;
@@ -31,6 +32,15 @@ pub struct CacheMounts {
     namespace: String,
     /// Nobody else may use a cache at the same time: in place it is moved for as long as a step runs.
     exclusive: bool,
+}
+
+/// What a cache starts with, where that is not nothing.
+#[derive(Debug)]
+pub struct Origin {
+    /// What tells the tree from all others.
+    pub identity: String,
+    /// The tree.
+    pub root: Arc<Root>,
 }
 
 /// A cache that a step uses; others wait for it, share it or take another one, until this is dropped.
@@ -67,18 +77,17 @@ impl CacheMounts {
         Self { directory: root_dir.join(Self::DIRECTORY), namespace: namespace.to_owned(), exclusive }
     }
 
-    /// Gives a cache, made now if it is new. `origin` is the tree it starts with: what tells it from others, and where it
-    /// is. A step that holds it already must not ask again: it would wait for itself.
+    /// Gives a cache, made now if it is new. `origin` is the tree it starts with. A step that holds it already must not ask again: it would wait for itself.
     ///
     /// # Errors
     /// When a directory cannot be made or filled, or the build is told to stop while it waits.
     pub fn hold(
         &self,
         cache: &CacheMount,
-        origin: Option<(&str, &Path)>,
+        origin: Option<&Origin>,
         interrupt: &Interrupt,
     ) -> Result<HeldCache, StepError> {
-        let key = self.key(cache, origin.map(|(key, _)| key));
+        let key = self.key(cache, origin.map(|origin| origin.identity.as_str()));
         let place = self.directory.join(&key);
         let failed = |source| StepError::Cache { path: place.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(failed)?;
@@ -89,7 +98,7 @@ impl CacheMounts {
             let making = open_lock(&place.join("making.lock"))?;
             making.lock().map_err(failed)?;
             if !directory.is_dir() {
-                fill(&place, &directory, cache, origin.map(|(_, path)| path))?;
+                fill(&place, &directory, cache, origin)?;
             }
         }
         let directory = fs::canonicalize(&directory).map_err(failed)?;
@@ -148,7 +157,12 @@ fn open_lock(path: &Path) -> Result<File, StepError> {
 }
 
 /// Makes a cache beside its place and moves it there, so that a half-made one is never used.
-fn fill(place: &Path, directory: &Path, cache: &CacheMount, origin: Option<&Path>) -> Result<(), StepError> {
+fn fill(
+    place: &Path,
+    directory: &Path,
+    cache: &CacheMount,
+    origin: Option<&Origin>,
+) -> Result<(), StepError> {
     let new = directory.with_extension("new");
     let failed = |source| StepError::Cache { path: place.to_owned(), source };
     if new.exists() {
@@ -163,8 +177,8 @@ fn fill(place: &Path, directory: &Path, cache: &CacheMount, origin: Option<&Path
         owned => owned.map_err(failed)?,
     }
     if let Some(origin) = origin {
-        let open = |path: &Path| Root::open(path, KeepOut::default()).map_err(failed);
-        copy(&open(&new)?, SourceTree::stage(&open(origin)?), &["."], b"/", &CopyOptions::default())?;
+        let root = Root::open(&new, KeepOut::default()).map_err(failed)?;
+        copy(&root, SourceTree::stage(&origin.root), &["."], b"/", &CopyOptions::default())?;
     }
     fs::rename(&new, directory).map_err(failed)
 }

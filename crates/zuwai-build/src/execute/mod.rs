@@ -2,7 +2,8 @@
 //!
 //! - [`schedule`]: which stage is built when; [`stage`]: one of them
 //! - [`trees`]: where the trees of stages and images are; [`in_place`]: the container's own `/`
-//! - [`stage_tree`]: one of them; [`scanned`]: in a directory that is scanned
+//! - [`stage_tree`]: one of them; [`stacked`]: as a stack of layers, of which [`image_layers`] unpacks those of images;
+//!   [`scanned`]: in a directory that is scanned
 //! - [`made_once`]: what stages share
 //! - [`contexts`]: the build context, and those that have names
 //! - [`base`]: layers of bases, fetched and unpacked
@@ -14,6 +15,7 @@ pub mod base;
 pub mod cache_mounts;
 pub mod contexts;
 pub mod copy;
+pub mod image_layers;
 pub mod in_place;
 pub mod layer;
 mod made_once;
@@ -21,6 +23,7 @@ pub mod remote;
 pub mod run_mounts;
 pub mod scanned;
 pub mod schedule;
+pub mod stacked;
 pub mod stage;
 pub mod stage_tree;
 pub mod step;
@@ -53,7 +56,7 @@ use self::trees::Trees;
 use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
-use crate::plan::{Action, Plan, StagePlan, Tree};
+use crate::plan::{Action, ImageKey, Plan, StagePlan, Tree};
 use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
@@ -92,6 +95,8 @@ pub struct Executor<'a> {
     hostname: String,
     dockerfile: &'a Dockerfile,
     plan: &'a Plan,
+    /// How many stages are built side by side at most.
+    jobs: usize,
     network: Network<'a>,
     store: &'a Store,
     contexts: Contexts,
@@ -126,6 +131,7 @@ impl<'a> Executor<'a> {
             .iter()
             .filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
         let ignored = KeepOut::new(ignored);
+        let side_by_side = if trees.mode() == Mode::InPlace { 1 } else { Schedule::new(plan).width() };
         let namespace = &builder_args.cache_mount_namespace;
         Ok(Self {
             request,
@@ -134,6 +140,7 @@ impl<'a> Executor<'a> {
             hostname: builder_args.sandbox_hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()),
             dockerfile,
             plan,
+            jobs: request.jobs.min(side_by_side),
             network,
             store,
             contexts,
@@ -151,13 +158,11 @@ impl<'a> Executor<'a> {
     pub fn run(self, created: &Created) -> Result<Image, BuildError> {
         self.announce();
         let schedule = Schedule::new(self.plan);
-        let jobs =
-            if self.trees.mode() == Mode::InPlace { 1 } else { self.request.jobs.min(schedule.width()) };
         let failure = Mutex::new(None);
-        let work = |labelled: bool| {
+        let work = || {
             while let Some(position) = schedule.next() {
                 let label = || tracing::info_span!(STAGE_SPAN, label = self.plan.stages[position].label());
-                let _span = labelled.then(|| label().entered());
+                let _span = (self.jobs > 1).then(|| label().entered());
                 if let Err(error) = self.stage(position, &schedule)
                     && schedule.stop()
                 {
@@ -168,10 +173,10 @@ impl<'a> Executor<'a> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..jobs {
-                scope.spawn(|| work(true));
+            for _ in 1..self.jobs {
+                scope.spawn(&work);
             }
-            work(jobs > 1);
+            work();
         });
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
@@ -229,14 +234,22 @@ impl<'a> Executor<'a> {
                 let stage = self.trees.stage(*position).ok_or(StepError::NoTree)?;
                 Ok(Arc::clone(stage.root()))
             }
-            Tree::Image(image) => self.trees.image(image, |root| {
-                let layers = base::image_layers(image, self.store, self.network)?;
-                base::unpack_layers(root, &layers, &image.source.familiar(), self.store, self.network)?;
-                Ok(())
-            }),
+            Tree::Image(image) => self.trees.image(image, || self.unpack_image(image)),
             Tree::Scratch => self.trees.empty(),
         };
         found.map(Some).map_err(|error| StepError::Build(Box::new(error)))
+    }
+
+    fn unpack_image(&self, image: &ImageKey) -> Result<Root, BuildError> {
+        let layers = base::image_layers(image, self.store, self.network)?;
+        let name = image.source.familiar();
+        if let Some(unpacked) = self.trees.layers() {
+            let stack = unpacked.stack(&layers, &name, self.store, self.network)?;
+            return stack.view().map_err(BuildError::Isolation);
+        }
+        let root = self.trees.new_root()?;
+        base::unpack_layers(&root, &layers, &name, self.store, self.network)?;
+        Ok(root)
     }
 
     fn new_root(&self) -> Result<Root, StepError> {

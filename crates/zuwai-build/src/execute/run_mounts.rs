@@ -6,16 +6,18 @@ use std::fs::{File, Permissions};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::copy::{CopyOptions, copy};
 use zuwai_rootfs::metadata::Timestamp;
+use zuwai_rootfs::place::Place;
 use zuwai_rootfs::step_mount::{StepMount, StepMountKind};
 use zuwai_rootfs::{KeepOut, Metadata, Root};
 
 use super::Executor;
-use super::cache_mounts::HeldCache;
+use super::cache_mounts::{HeldCache, Origin};
 use crate::error::StepError;
 use crate::plan::mounts::CacheMount;
 use crate::plan::{RunMount, RunMountKind, Tree};
@@ -60,7 +62,7 @@ impl Sources<'_, '_> {
     fn mount(&self, mount: &RunMount, prepared: &mut Prepared) -> Result<(), StepError> {
         let kind = match &mount.kind {
             RunMountKind::Bind { from, source, read_only } => {
-                StepMountKind::Bind { source: self.place(from, source)?.into(), read_only: *read_only }
+                StepMountKind::Bind { source: self.place(from, source)?, read_only: *read_only }
             }
             RunMountKind::Cache(cache) => {
                 let key = self.cache_key(cache)?;
@@ -68,7 +70,8 @@ impl Sources<'_, '_> {
                     unreachable!("all caches of a step are held first")
                 };
                 let root = Root::open(held.directory(), KeepOut::default());
-                let directory = inside(&root.map_err(|source| held.unusable(source))?, &cache.source)?;
+                let place = inside(&root.map_err(|source| held.unusable(source))?, &cache.source)?;
+                let directory = place.host_path().unwrap_or(held.directory()).to_owned();
                 StepMountKind::Cache { directory, read_only: cache.read_only }
             }
             RunMountKind::Tmpfs { size } => StepMountKind::Tmpfs { size: *size },
@@ -114,12 +117,10 @@ impl Sources<'_, '_> {
     }
 
     /// Where a path of a tree is outside.
-    fn place(&self, tree: &Tree, source: &str) -> Result<PathBuf, StepError> {
-        match tree {
-            Tree::Context | Tree::Directory(_) => self.context_part(tree, source),
-            Tree::Stage(_) | Tree::Image(_) | Tree::Scratch => {
-                inside(&*self.executor.tree(tree)?.ok_or(StepError::NoTree)?, source)
-            }
+    fn place(&self, tree: &Tree, source: &str) -> Result<Place, StepError> {
+        match self.executor.tree(tree)? {
+            Some(root) => inside(&root, source),
+            None => self.context_part(tree, source).map(Place::Host),
         }
     }
 
@@ -164,12 +165,20 @@ impl Sources<'_, '_> {
     }
 
     fn hold(&self, cache: &CacheMount) -> Result<HeldCache, StepError> {
-        let origin = match &cache.from {
-            None => None,
-            Some(tree) => Some((self.identity(tree)?, self.place(tree, "/")?)),
-        };
-        let origin = origin.as_ref().map(|(key, path)| (key.as_str(), path.as_path()));
-        self.executor.caches.hold(cache, origin, &self.executor.interrupt)
+        let origin = cache.from.as_ref().map(|tree| self.origin(tree)).transpose()?;
+        self.executor.caches.hold(cache, origin.as_ref(), &self.executor.interrupt)
+    }
+
+    /// The tree that a cache starts with.
+    fn origin(&self, tree: &Tree) -> Result<Origin, StepError> {
+        let identity = self.identity(tree)?;
+        if let Some(root) = self.executor.tree(tree)? {
+            return Ok(Origin { identity, root });
+        }
+        let path = self.context_part(tree, "/")?;
+        let root = Root::open(&path, KeepOut::default());
+        let root = Arc::new(root.map_err(|source| StepError::Context { path, source })?);
+        Ok(Origin { identity, root })
     }
 
     fn cache_key(&self, cache: &CacheMount) -> Result<String, StepError> {
@@ -215,13 +224,13 @@ fn system_time(time: Timestamp) -> SystemTime {
 }
 
 /// Where a path of a root is outside, links followed.
-fn inside(root: &Root, source: &str) -> Result<PathBuf, StepError> {
+fn inside(root: &Root, source: &str) -> Result<Place, StepError> {
     let path = ImagePath::clamped(source).map_err(|error| StepError::Invalid(error.to_string()))?;
     let real = root.resolve(&path)?;
     if root.metadata(&real)?.is_none() {
         return Err(StepError::NoSource { path: path.to_string() });
     }
-    Ok(root.host_path().join(real.as_relative()))
+    Ok(Place::of(root, &real))
 }
 
 /// A path as a pattern that matches nothing else.

@@ -1,11 +1,13 @@
 //! One stage: its base, its steps, its layers.
 
 use zuwai_dockerfile::Diagnostic;
-use zuwai_rootfs::change_set::ChangeSet;
+use zuwai_rootfs::{ChangeSet, Root};
 
 use super::base::StageLayer;
+use super::image_layers::ImageLayers;
 use super::remote::Fetched;
 use super::run_mounts::Sources;
+use super::stacked::StackedTree;
 use super::stage_tree::StageTree;
 use super::step::{self, Host};
 use super::trees::Beginning;
@@ -99,28 +101,49 @@ impl<'e, 'a> StageBuild<'e, 'a> {
                 return Ok(());
             }
         }
-        let plan = executor.plan;
-        let below = match &stage.base {
+        self.tree = Some(match executor.trees.layers() {
+            Some(unpacked) => self.stacked(unpacked)?,
+            None => self.scanned()?,
+        });
+        Ok(())
+    }
+
+    /// The stage begins with a stack of layers: that of the stage below, or its base's.
+    fn stacked(&self, unpacked: &ImageLayers) -> Result<StageTree, BuildError> {
+        let executor = self.executor;
+        if let Base::Stage(below) = &self.stage.base
+            && let Some(below) = executor.trees.stage(*below)
+            && let StageTree::Stacked(tree) = &*below
+        {
+            return Ok(StageTree::Stacked(tree.clone()));
+        }
+        let name = &self.stage.base_name;
+        let stack = unpacked.stack(&self.layers, name, executor.store, executor.network)?;
+        Ok(StageTree::Stacked(StackedTree::new(stack)?))
+    }
+
+    /// The stage begins with its base's files in one directory.
+    fn scanned(&self) -> Result<StageTree, BuildError> {
+        let (executor, plan) = (self.executor, self.executor.plan);
+        let below = match &self.stage.base {
             Base::Stage(below) if plan.is_last_use(*below, self.position) => Some(*below),
             _ => None,
         };
         let in_use = |other: usize| plan.last_use(other).is_some_and(|last| last >= self.position);
-        self.tree = Some(match executor.trees.begin(self.position, below, in_use)? {
-            Beginning::Continued(tree) => tree,
+        match executor.trees.begin(self.position, below, in_use)? {
+            Beginning::Continued(tree) => Ok(StageTree::Scanned(tree)),
             Beginning::Empty(mut tree) => {
-                let StageTree::Scanned(scanned) = &mut tree;
-                let seen = base::unpack_layers(
-                    &scanned.root,
-                    &self.layers,
-                    &stage.base_name,
+                let (layers, name) = (&self.layers, &self.stage.base_name);
+                tree.unpacked(base::unpack_layers(
+                    &tree.root,
+                    layers,
+                    name,
                     executor.store,
                     executor.network,
-                )?;
-                scanned.unpacked(seen)?;
-                tree
+                )?)?;
+                Ok(StageTree::Scanned(tree))
             }
-        });
-        Ok(())
+        }
     }
 
     /// The layer that a step makes.
@@ -132,6 +155,7 @@ impl<'e, 'a> StageBuild<'e, 'a> {
                 let host = Host {
                     name: &executor.hostname,
                     surroundings: executor.surroundings,
+                    label: (executor.jobs > 1).then(|| self.stage.label()),
                     interrupt: &executor.interrupt,
                 };
                 step::run_command(&executor.trees, self.tree()?, action, prepared, &host)
@@ -178,16 +202,25 @@ impl<'e, 'a> StageBuild<'e, 'a> {
         files: &copy::Files<'_>,
     ) -> Result<StageLayer, StepError> {
         let executor = self.executor;
-        let root = executor.new_root()?;
-        let tree = self.tree()?;
-        let mut changes = copy::copy(&root, tree.root(), action, files)?;
-        changes.changes.retain(|path, _| !executor.ignored.covers(path));
-        let (layer, _) = layer::write(&root, &changes, executor.store, executor.request)?;
-        executor.trees.discard(root);
-        let StageTree::Scanned(scanned) = tree;
-        let unpacked = base::unpack_layer(&scanned.root, &layer, None, executor.store)?;
-        scanned.unpacked(unpacked.into())?;
-        Ok(layer)
+        let write = |root: &Root, below: &Root| copy::copy(root, below, action, files);
+        let layer = |root: &Root, mut changes: ChangeSet| {
+            changes.changes.retain(|path, _| !executor.ignored.covers(path));
+            layer::write(root, &changes, executor.store, executor.request).map(|(layer, _)| layer)
+        };
+        match self.tree()? {
+            StageTree::Stacked(tree) => {
+                let (changes, root) = tree.link(write)?;
+                layer(&root, changes)
+            }
+            StageTree::Scanned(tree) => {
+                let root = executor.new_root()?;
+                let changes = write(&root, &tree.root)?;
+                let layer = layer(&root, changes)?;
+                executor.trees.discard(root);
+                tree.unpacked(base::unpack_layer(&tree.root, &layer, None, executor.store)?.into())?;
+                Ok(layer)
+            }
+        }
     }
 
     fn tree(&mut self) -> Result<&mut StageTree, StepError> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use zuwai_rootfs::fingerprint::Fingerprints;
-use zuwai_rootfs::isolation::Mode;
+use zuwai_rootfs::overlay::OverlayMount;
 use zuwai_rootfs::run::Ran;
 use zuwai_rootfs::{ChangeSet, Root};
 
 use super::scanned::ScannedTree;
+use super::stacked::StackedTree;
 use crate::error::StepError;
 
 /// A stage's tree.
@@ -15,31 +16,31 @@ use crate::error::StepError;
 pub enum StageTree {
     /// A directory, whose changes are found by looking at all of it.
     Scanned(ScannedTree),
+    /// Layers in directories of their own.
+    Stacked(StackedTree),
 }
 
 impl StageTree {
-    /// An empty directory, or the container's `/`.
-    pub fn scanned(root: Root, mode: Mode, threads: usize) -> Self {
-        Self::Scanned(ScannedTree::new(root, mode, threads))
-    }
-
     /// The tree as it is now.
     pub fn root(&self) -> &Arc<Root> {
         match self {
             Self::Scanned(tree) => &tree.root,
+            Self::Stacked(tree) => &tree.root,
         }
     }
 
-    /// Has a command run in the tree, and finds what it changed.
+    /// Has a command run in the tree, and finds what it changed. The command gets what it has to mount as its root, where
+    /// that is no directory.
     ///
     /// # Errors
     /// When it cannot be run or fails, or the tree cannot be read.
     pub fn run(
         &mut self,
-        command: impl FnOnce(&Root) -> Result<Ran, StepError>,
+        command: impl FnOnce(&Root, Option<OverlayMount>) -> Result<Ran, StepError>,
     ) -> Result<ChangeSet, StepError> {
         match self {
-            Self::Scanned(tree) => tree.run(command),
+            Self::Scanned(tree) => tree.run(|root| command(root, None)),
+            Self::Stacked(tree) => tree.run(command),
         }
     }
 
@@ -53,6 +54,7 @@ impl StageTree {
     ) -> Result<ChangeSet, StepError> {
         match self {
             Self::Scanned(tree) => tree.change(write),
+            Self::Stacked(tree) => tree.change(write),
         }
     }
 
@@ -60,6 +62,7 @@ impl StageTree {
     pub fn remember(&mut self, fingerprints: Fingerprints) {
         match self {
             Self::Scanned(tree) => tree.remember(fingerprints),
+            Self::Stacked(_) => {}
         }
     }
 }

@@ -1,8 +1,6 @@
 //! RUN and WORKDIR: what each does to a tree.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd as _;
-use std::process::Stdio;
 
 use zuwai_rootfs::Root;
 use zuwai_rootfs::change_set::ChangeSet;
@@ -10,24 +8,26 @@ use zuwai_rootfs::command::{Command, hosts};
 use zuwai_rootfs::copy;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::passwd::Accounts;
-use zuwai_rootfs::run::{Outcome, Output, run_step};
+use zuwai_rootfs::run::{Outcome, run_step};
 use zuwai_rootfs::run_error::RunError;
 use zuwai_rootfs::signals::Interrupt;
 
 use super::run_mounts::Prepared;
 use super::stage_tree::StageTree;
+use super::step_output::StepOutput;
 use super::trees::Trees;
 use crate::error::StepError;
 use crate::plan::{RunAction, WorkdirAction};
-use crate::request::{CommandOutput, Surroundings};
+use crate::request::Surroundings;
 
 /// What a command sees of the machine.
-#[derive(Clone, Copy)]
 pub struct Host<'a> {
     /// The host's name.
     pub name: &'a str,
     /// Where the program finds itself.
     pub surroundings: &'a Surroundings,
+    /// What tells the command's output from that of others, where others run beside it.
+    pub label: Option<String>,
     /// Ends the command when the build is told to stop.
     pub interrupt: &'a Interrupt,
 }
@@ -50,10 +50,20 @@ pub fn run_command(
         tracing::info!("Args: [{}]", arguments.join(" "));
     }
     tracing::info!("Running: [{}]", action.argv.join(" "));
-    let changes = tree.run(|root| {
+    let changes = tree.run(|root, overlay| {
         let mut command = command(root, trees.mode(), action, &mut prepared, host);
+        command.overlay = overlay;
         command.scratch = scratch.as_ref().map(|scratch| scratch.host_path().to_owned());
-        let ran = run_step(root, &command, trees.mode(), output(host.surroundings)?, host.interrupt)?;
+        let to = host.surroundings.command_output;
+        let (output, written) = match &host.label {
+            Some(label) => StepOutput::labelled(to, label),
+            None => StepOutput::direct(to),
+        }
+        .map_err(StepError::Output)?;
+        let ran = run_step(root, &command, trees.mode(), output, host.interrupt);
+        let written = written.finish(host.interrupt);
+        let ran = ran?;
+        written.map_err(StepError::Output)?;
         match ran.outcome {
             Outcome::Exited(0) => tracing::info!("Taking snapshot of full filesystem..."),
             Outcome::Exited(exit_code) => return Err(StepError::Failed { exit_code, signal: None }),
@@ -100,17 +110,6 @@ fn command(root: &Root, mode: Mode, action: &RunAction, prepared: &mut Prepared,
         mounts: std::mem::take(&mut prepared.mounts),
         network: action.network,
         scratch: None,
-    }
-}
-
-/// Where a command's output goes.
-fn output(surroundings: &Surroundings) -> Result<Output, StepError> {
-    match surroundings.command_output {
-        CommandOutput::Stdout => Ok(Output::inherit()),
-        CommandOutput::Stderr => {
-            let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(StepError::Output)?;
-            Ok(Output { stdout: stderr.into(), stderr: Stdio::inherit() })
-        }
     }
 }
 

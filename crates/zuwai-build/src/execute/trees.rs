@@ -1,7 +1,7 @@
 //! Where the trees of stages and images are, for all stages of a build.
 //!
-//! With namespaces each tree is a private directory below the state directory, and stages can be built side by side. In
-//! place the stage being built is in the container's own `/` ([`InPlace`]), one after the other.
+//! With namespaces a tree is a stack of layers, or a private directory where overlays cannot be had, and stages can be
+//! built side by side. In place the stage being built is in the container's own `/` ([`InPlace`]), one after the other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::isolation::{self, Mode};
+use zuwai_rootfs::overlay::Room;
 use zuwai_rootfs::{KeepOut, Root};
 
+use super::image_layers::ImageLayers;
 use super::in_place::InPlace;
 use super::made_once::MadeOnce;
+use super::scanned::ScannedTree;
 use super::stage_tree::StageTree;
 use crate::error::BuildError;
 use crate::plan::{ImageKey, Tree};
@@ -28,6 +31,8 @@ pub struct Trees {
     directory: PathBuf,
     /// In place alone.
     container: Option<Mutex<Container>>,
+    /// Where overlays can be had: the layers that trees stand on.
+    layers: Option<ImageLayers>,
     /// The trees of finished stages that are still needed, by position.
     finished: Vec<Mutex<Option<Arc<StageTree>>>>,
     images: MadeOnce<ImageKey, Arc<Root>>,
@@ -50,9 +55,9 @@ struct Container {
 #[derive(Debug)]
 pub enum Beginning {
     /// Nothing: its base has to be unpacked.
-    Empty(StageTree),
+    Empty(ScannedTree),
     /// That of the stage below, as it is.
-    Continued(StageTree),
+    Continued(ScannedTree),
 }
 
 impl Trees {
@@ -76,7 +81,14 @@ impl Trees {
             tracing::info!("Isolation: {choice}");
             mode = choice.mode;
         }
-        let mut container = None;
+        let (mut container, mut layers) = (None, None);
+        if needed && mode == Mode::Namespaces {
+            let room = Arc::new(Room::create(directory.join("layers"))?);
+            match room.try_out() {
+                Ok(()) => layers = Some(ImageLayers::new(room, request.threads)),
+                Err(error) => tracing::info!("no overlay: {error}"),
+            }
+        }
         if needed && mode == Mode::InPlace {
             let place = InPlace::new(request, surroundings, state)?;
             directory = place.directory().to_owned();
@@ -87,6 +99,7 @@ impl Trees {
             threads: request.threads,
             directory,
             container,
+            layers,
             finished: (0..stages).map(|_| Mutex::default()).collect(),
             images: MadeOnce::default(),
             context_parts: MadeOnce::default(),
@@ -98,6 +111,11 @@ impl Trees {
     /// How commands run.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The layers that trees stand on, where they do.
+    pub fn layers(&self) -> Option<&ImageLayers> {
+        self.layers.as_ref()
     }
 
     /// The tree of a finished stage, if it is still there.
@@ -120,7 +138,10 @@ impl Trees {
         let in_its_place =
             |below: &usize| container.as_ref().is_none_or(|container| container.current == Some(*below));
         let below = below.filter(in_its_place).and_then(|below| lock(&self.finished[below]).take());
-        let continued = below.and_then(Arc::into_inner);
+        let continued = match below.and_then(Arc::into_inner) {
+            Some(StageTree::Scanned(tree)) => Some(tree),
+            Some(StageTree::Stacked(_)) | None => None,
+        };
         if let Some(container) = &mut container {
             if continued.is_none() {
                 self.vacate(container, in_use)?;
@@ -134,7 +155,7 @@ impl Trees {
             Some(container) => container.place.root()?,
             None => private_root(&self.directory.join(format!("stage-{position}")))?,
         };
-        Ok(Beginning::Empty(StageTree::scanned(root, self.mode, self.threads)))
+        Ok(Beginning::Empty(ScannedTree::new(root, self.mode, self.threads)))
     }
 
     /// Keeps the tree of a stage that is finished for those that need it.
@@ -142,20 +163,16 @@ impl Trees {
         *lock(&self.finished[position]) = Some(Arc::new(tree));
     }
 
-    /// The tree of an image that files are taken from; `unpack` fills it, once.
+    /// The tree of an image that files are taken from; `make` makes it, once.
     ///
     /// # Errors
-    /// When the directory cannot be made, or what `unpack` gives.
+    /// What `make` gives.
     pub fn image(
         &self,
         image: &ImageKey,
-        unpack: impl FnOnce(&Root) -> Result<(), BuildError>,
+        make: impl FnOnce() -> Result<Root, BuildError>,
     ) -> Result<Arc<Root>, BuildError> {
-        self.images.get_or_make(image, || {
-            let root = self.new_root()?;
-            unpack(&root)?;
-            Ok(Arc::new(root))
-        })
+        self.images.get_or_make(image, || make().map(Arc::new))
     }
 
     /// Where a part of a build context is; `make` fills a directory with it, once, and says where in that it is.
@@ -205,7 +222,11 @@ impl Trees {
             return Ok(());
         }
         let tree = lock(&self.finished[position]).take();
-        tree.map_or(Ok(()), |tree| remove(tree.root().host_path()))
+        match tree.and_then(Arc::into_inner) {
+            Some(StageTree::Scanned(tree)) => remove(tree.root.host_path()),
+            Some(StageTree::Stacked(tree)) => Ok(tree.discard()?),
+            None => Ok(()),
+        }
     }
 
     /// Gives the container back what it had in `/`, if it had anything there.
@@ -224,10 +245,11 @@ impl Trees {
             Some(StageTree::Scanned(tree)) => {
                 tracing::info!("Saving stage {current} for later use");
                 let parked = container.place.park(&format!("stage-{current}"), tree.hidden())?;
-                self.finish(current, StageTree::scanned(parked, self.mode, self.threads));
+                let parked = ScannedTree::new(parked, self.mode, self.threads);
+                self.finish(current, StageTree::Scanned(parked));
                 Ok(())
             }
-            None => {
+            Some(StageTree::Stacked(_)) | None => {
                 tracing::info!("Deleting filesystem...");
                 container.place.clear()
             }

@@ -1,0 +1,94 @@
+//! A stage's tree as a stack of layers, each in a directory of its own: a step's changes are what it has written.
+
+use std::sync::Arc;
+
+use zuwai_rootfs::overlay::{self, LayerDir, OverlayMount, Stack};
+use zuwai_rootfs::run::Ran;
+use zuwai_rootfs::{ChangeSet, Root, RootfsError};
+
+use crate::error::{BuildError, StepError};
+
+/// A stage's tree. Cheap to clone: layers are shared, and never change once they are in a stack.
+#[derive(Debug, Clone)]
+pub struct StackedTree {
+    /// The tree as it is now; nothing is written through it.
+    pub root: Arc<Root>,
+    stack: Stack,
+}
+
+impl StackedTree {
+    /// The tree of these layers.
+    ///
+    /// # Errors
+    /// When it cannot be mounted.
+    pub fn new(stack: Stack) -> Result<Self, BuildError> {
+        let root = stack.view().map_err(BuildError::Isolation)?;
+        Ok(Self { root: Arc::new(root), stack })
+    }
+
+    /// Has a command run, whose changes go to a layer of their own.
+    ///
+    /// # Errors
+    /// When it cannot be run or fails, or what it wrote cannot be read.
+    pub fn run(
+        &mut self,
+        command: impl FnOnce(&Root, Option<OverlayMount>) -> Result<Ran, StepError>,
+    ) -> Result<ChangeSet, StepError> {
+        let upper = self.stack.upper()?;
+        command(&self.root, Some(self.stack.mount(Some(&upper))))?;
+        let changes = overlay::changes(&self.root, &upper)?;
+        self.push(upper)?;
+        Ok(changes)
+    }
+
+    /// Has something written to a layer of its own, through a view of the tree.
+    ///
+    /// # Errors
+    /// When it fails, or the view cannot be had.
+    pub fn change(
+        &mut self,
+        write: impl FnOnce(&Root) -> Result<ChangeSet, StepError>,
+    ) -> Result<ChangeSet, StepError> {
+        let upper = self.stack.upper()?;
+        let root = self.stack.writable(&upper)?;
+        let changes = write(&root)?;
+        overlay::settle(root, &upper)?;
+        if changes.is_empty() {
+            upper.remove()?;
+        } else {
+            self.push(upper)?;
+        }
+        Ok(changes)
+    }
+
+    /// Has a layer written that does not depend on the tree below: to an empty root.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn link(
+        &mut self,
+        write: impl FnOnce(&Root, &Root) -> Result<ChangeSet, StepError>,
+    ) -> Result<(ChangeSet, Root), StepError> {
+        let layer = self.stack.room().layer()?;
+        let root = layer.root()?;
+        let changes = write(&root, &self.root)?;
+        self.push(layer)?;
+        Ok((changes, root))
+    }
+
+    /// Removes the layers that no other tree has.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn discard(self) -> Result<(), RootfsError> {
+        drop(self.root);
+        let sole = |layer: &&Arc<LayerDir>| Arc::strong_count(layer) == 1;
+        self.stack.layers().iter().filter(sole).try_for_each(|layer| layer.remove())
+    }
+
+    fn push(&mut self, layer: LayerDir) -> Result<(), StepError> {
+        self.stack.push(Arc::new(layer))?;
+        self.root = Arc::new(self.stack.view()?);
+        Ok(())
+    }
+}
