@@ -2,7 +2,7 @@
 //!
 //! The helper is a subreaper: whatever loses its parent becomes its child, so that all of a step hangs from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 
@@ -14,14 +14,24 @@ use super::stages::own_pid;
 use super::system;
 
 /// Kills everything that descends from this process.
+///
+/// By groups too: a process that forks and ends, over and over, is gone before its number has been read, but the kernel
+/// starts none in a group while it kills that. (All groups of descendants are the step's own: who leads a session has
+/// begun it, and nobody joins a group of another session.)
 pub(super) fn kill_all() {
-    let parents = parents();
+    let table = table();
     let own = own_pid().as_raw_nonzero().get();
-    for pid in parents.keys().copied().filter(|pid| descends(&parents, *pid, own)) {
-        let Some(pid) = Pid::from_raw(pid) else { continue };
+    let own_group = table.get(&own).map(|process| process.group);
+    let mut groups = BTreeSet::new();
+    for (pid, process) in table.iter().filter(|(pid, _)| descends(&table, **pid, own)) {
+        let Some(pid) = Pid::from_raw(*pid) else { continue };
         if rustix::process::kill_process(pid, Signal::KILL) == Err(Errno::PERM) {
             kill_as_its_user(pid);
         }
+        groups.insert(process.group);
+    }
+    for group in groups.into_iter().filter(|group| Some(*group) != own_group).filter_map(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
 
@@ -36,32 +46,41 @@ fn kill_as_its_user(pid: Pid) {
     });
 }
 
-fn descends(parents: &BTreeMap<i32, i32>, pid: i32, ancestor: i32) -> bool {
+fn descends(table: &BTreeMap<i32, Process>, pid: i32, ancestor: i32) -> bool {
     let mut at = pid;
     // A table read while processes come and go might hold a circle.
-    for _ in 0..parents.len() {
-        match parents.get(&at) {
-            Some(parent) if *parent == ancestor => return true,
-            Some(parent) => at = *parent,
+    for _ in 0..table.len() {
+        match table.get(&at) {
+            Some(process) if process.parent == ancestor => return true,
+            Some(process) => at = process.parent,
             None => return false,
         }
     }
     false
 }
 
-fn parents() -> BTreeMap<i32, i32> {
+/// What is read of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    parent: i32,
+    group: i32,
+}
+
+fn table() -> BTreeMap<i32, Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
     entries
         .flatten()
         .filter_map(number)
-        .filter_map(|pid| Some((pid, parent_of(&text(pid, "stat")?)?)))
+        .filter_map(|pid| Some((pid, process(&text(pid, "stat")?)?)))
         .collect()
 }
 
-/// The fourth field of `stat`. The second is the program's name in parentheses, which may hold anything.
-fn parent_of(stat: &str) -> Option<i32> {
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+/// The fourth and fifth fields of `stat`. The second is the program's name in parentheses, which may hold anything.
+fn process(stat: &str) -> Option<Process> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
+    let mut number = || fields.next()?.parse().ok();
+    Some(Process { parent: number()?, group: number()? })
 }
 
 fn user(pid: Pid) -> Option<u32> {
@@ -80,18 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent_of("12 (sh) S 7 12 12 0"), Some(7));
-        assert_eq!(parent_of("12 (a) R 9 (x) S 7 12"), Some(7));
-        assert_eq!(parent_of("12"), None);
+    fn parent_and_group_are_found_behind_any_name() {
+        assert_eq!(process("12 (sh) S 7 12 12 0"), Some(Process { parent: 7, group: 12 }));
+        assert_eq!(process("12 (a) R 9 (x) S 7 12"), Some(Process { parent: 7, group: 12 }));
+        assert_eq!(process("12 (sh) S 7"), None);
+        assert_eq!(process("12"), None);
     }
 
     #[test]
     fn descent_goes_through_any_number_of_parents_and_ends_in_a_circle() {
-        let parents = BTreeMap::from([(2, 1), (3, 2), (4, 3), (5, 6), (6, 5), (7, 99)]);
-        assert!(descends(&parents, 4, 2) && descends(&parents, 2, 1));
+        let parents = [(2, 1), (3, 2), (4, 3), (5, 6), (6, 5), (7, 99)];
+        let table = parents.map(|(pid, parent)| (pid, Process { parent, group: 1 })).into();
+        assert!(descends(&table, 4, 2) && descends(&table, 2, 1));
         for (pid, ancestor) in [(5, 1), (7, 1), (2, 3), (42, 1)] {
-            assert!(!descends(&parents, pid, ancestor), "{pid} from {ancestor}");
+            assert!(!descends(&table, pid, ancestor), "{pid} from {ancestor}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -18,6 +18,9 @@ use super::{descendants, execute};
 
 /// How long a command that was sent a signal has to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long killing what a command left behind may take: one that waits for a slow disk dies when that has answered.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A report of a command that could not be started is never longer.
 const START_ERROR_LIMIT: u64 = 1 << 20;
@@ -69,7 +72,7 @@ pub(super) fn run(
         .read_to_end(&mut start_error)
         .during("wait for the command's start")?;
     let status = wait(child, &running).during("wait for the command")?;
-    end_all(reach);
+    end_all(reach)?;
 
     if !start_error.is_empty() {
         return serde_json::from_slice(&start_error)
@@ -137,16 +140,21 @@ fn kill_all(reach: Reach) {
 }
 
 /// Kills and buries until nothing is left. Killing again each time catches what was born meanwhile.
-fn end_all(reach: Reach) {
+fn end_all(reach: Reach) -> Result<(), Failure> {
+    let end = Instant::now() + PATIENCE;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) if Instant::now() > end => {
+                let error = "they cannot be killed, or are started anew faster than that";
+                return Err(Failure::new("end the processes that the command left behind", error));
+            }
             Ok(None) => {
                 kill_all(reach);
-                // Whatever dies next brings this on; a process that nothing kills is not waited for without end.
+                // Whatever dies next brings this on.
                 std::thread::sleep(Duration::from_millis(1));
             }
-            Err(_) => return,
+            Err(_) => return Ok(()),
         }
     }
 }
