@@ -11,6 +11,8 @@ use crate::error::ProgramError;
 use crate::failure::Failure;
 use crate::logging;
 use crate::pflag::{self, Parsed};
+use crate::secrets;
+use crate::ssh;
 use crate::surroundings;
 use crate::terminal;
 use crate::usage::Command;
@@ -103,7 +105,10 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         return Ok(code);
     }
     let docker_config = request::docker_config(environment);
-    let surroundings = surroundings::read_with_volumes(environment, &docker_config, &request.root_dir);
+    let mut secrets = secrets::files(parsed.list("secret"), environment);
+    secrets.extend(ssh::files(parsed.list("ssh"), environment));
+    let surroundings =
+        surroundings::read_with_volumes(environment, &docker_config, &request.root_dir, &secrets);
     building::build(&request, &surroundings, "--kaniko-dir").map_err(|failure| {
         let in_stage = failure.is_of_stage();
         failure.during(if in_stage {

@@ -27,6 +27,16 @@ pub fn read(values: &[String], environment: &Environment) -> Result<Secrets, Sec
     places.into_iter().map(|place| place.read(environment)).collect()
 }
 
+/// The files that the values of `--secret` name: what commands must not see but as a secret. Wrong values name none.
+pub fn files(values: &[String], environment: &Environment) -> Vec<PathBuf> {
+    let places = values.iter().filter_map(|value| Place::parse(value).ok());
+    places
+        .map(|place| place.resolve(environment).file)
+        .filter(|file| !file.is_empty())
+        .map(Into::into)
+        .collect()
+}
+
 /// Why there is no such secret. Nothing of its content is in here.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -107,20 +117,26 @@ impl Place {
         Ok(place)
     }
 
-    fn read(mut self, environment: &Environment) -> Result<Secret, SecretError> {
+    fn read(self, environment: &Environment) -> Result<Secret, SecretError> {
         if self.id.is_empty() {
             return Err(SecretError::NoId);
         }
+        let place = self.resolve(environment);
+        let of_file = if place.file.is_empty() { None } else { Some(place.read_file()?) };
+        let content = match of_file {
+            Some(content) if place.variable.is_empty() => content,
+            _ => place.read_variable(environment)?,
+        };
+        Ok(Secret { id: place.id, content })
+    }
+
+    /// Where neither file nor variable was named, the ID is the name of one.
+    fn resolve(mut self, environment: &Environment) -> Self {
         if self.file.is_empty() && self.variable.is_empty() {
             let is_variable = environment.bytes(&self.id).is_some();
             *(if is_variable { &mut self.variable } else { &mut self.file }) = self.id.clone();
         }
-        let of_file = if self.file.is_empty() { None } else { Some(self.read_file()?) };
-        let content = match of_file {
-            Some(content) if self.variable.is_empty() => content,
-            _ => self.read_variable(environment)?,
-        };
-        Ok(Secret { id: self.id, content })
+        self
     }
 
     fn read_file(&self) -> Result<SecretContent, SecretError> {
@@ -225,6 +241,15 @@ mod tests {
             let error = content(value).unwrap_err();
             assert!(error.starts_with(expected), "{value}: {error}");
         }
+    }
+
+    #[test]
+    fn the_files_of_secrets_are_known() {
+        let environment: Environment = [("x".to_owned(), "of x".to_owned())].into_iter().collect();
+        let values =
+            ["id=x", "id=a,src=/a", "id=b,source=b,env=x", "id=/c", "id=d,type=env,src=x", "wrong", ""];
+        let found = files(&values.map(str::to_owned), &environment);
+        assert_eq!(found, ["/a", "b", "/c"].map(PathBuf::from));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use zuwai_build::ssh::{DEFAULT_ID, SshAgent, SshAgents, SshError};
 
@@ -16,14 +17,7 @@ use crate::environment::Environment;
 /// When there is no such socket or key, or an ID is given twice.
 pub fn read(values: &[String], environment: &Environment) -> Result<SshAgents, SshFlagError> {
     let mut agents = SshAgents::default();
-    // An empty value is none, as with buildx.
-    for value in values.iter().filter(|value| !value.is_empty()) {
-        let (id, paths) = value.split_once('=').unwrap_or((value, ""));
-        let id = if id.is_empty() { DEFAULT_ID } else { id };
-        let paths: Vec<&OsStr> = match paths {
-            "" => environment.bytes("SSH_AUTH_SOCK").map(OsStr::from_bytes).into_iter().collect(),
-            paths => paths.split(',').map(OsStr::new).collect(),
-        };
+    for (id, paths) in places(values, environment) {
         if paths.first().is_none_or(|path| path.is_empty()) {
             return Err(SshFlagError::NoSocket);
         }
@@ -32,6 +26,29 @@ pub fn read(values: &[String], environment: &Environment) -> Result<SshAgents, S
         agents.insert(id, agent).map_err(SshFlagError::Twice)?;
     }
     Ok(agents)
+}
+
+/// The sockets and keys that the values of `--ssh` name: what commands must not see but through a socket of their own.
+pub fn files(values: &[String], environment: &Environment) -> Vec<PathBuf> {
+    let paths = places(values, environment).flat_map(|(_, paths)| paths);
+    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+/// The ID and the paths of each value.
+fn places<'a>(
+    values: &'a [String],
+    environment: &'a Environment,
+) -> impl Iterator<Item = (&'a str, Vec<&'a OsStr>)> {
+    // An empty value is none, as with buildx.
+    values.iter().filter(|value| !value.is_empty()).map(|value| {
+        let (id, paths) = value.split_once('=').unwrap_or((value, ""));
+        let id = if id.is_empty() { DEFAULT_ID } else { id };
+        let paths = match paths {
+            "" => environment.bytes("SSH_AUTH_SOCK").map(OsStr::from_bytes).into_iter().collect(),
+            paths => paths.split(',').map(OsStr::new).collect(),
+        };
+        (id, paths)
+    })
 }
 
 /// Why there is no such agent.
@@ -59,6 +76,13 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn the_files_of_agents_are_known() {
+        let environment = [("SSH_AUTH_SOCK".to_owned(), "/socket".to_owned())].into_iter().collect();
+        let values = ["default", "a=/a,b", "", "c="].map(str::to_owned);
+        assert_eq!(files(&values, &environment), ["/socket", "/a", "b", "/socket"].map(PathBuf::from));
+    }
 
     /// The IDs that are there after `values`, or the error with its causes. `DIR/socket` is a socket, and
     /// `SSH_AUTH_SOCK` names it where `variable` says so.

@@ -27,14 +27,19 @@ pub fn read(environment: &Environment, docker_config: &Path) -> Surroundings {
     }
 }
 
-/// As [`read`], and for kaniko's users: their commands see the volumes of the container that the build runs in. On a
-/// machine nothing was mounted for the build, and nothing is handed in.
-pub fn read_with_volumes(environment: &Environment, docker_config: &Path, state: &Path) -> Surroundings {
+/// As [`read`], and for kaniko's users: their commands see the volumes of the container that the build runs in, but for
+/// the files that `secrets` names. On a machine nothing was mounted for the build, and nothing is handed in.
+pub fn read_with_volumes(
+    environment: &Environment,
+    docker_config: &Path,
+    state: &Path,
+    secrets: &[PathBuf],
+) -> Surroundings {
     let mut surroundings = read(environment, docker_config);
     if surroundings.container.is_some() {
         // Its real name must be known before anything can be built there; that it cannot be made is said there.
         let _ = std::fs::create_dir_all(state);
-        let own = surroundings.keep_out.iter().map(PathBuf::as_path).chain([state]);
+        let own = surroundings.keep_out.iter().chain(secrets).map(PathBuf::as_path).chain([state]);
         surroundings.volumes = volumes(own);
     }
     surroundings
