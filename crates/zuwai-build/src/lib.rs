@@ -107,6 +107,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     checked?;
 
     let state = StateDir::create(&request.root_dir)?;
+    state.remove_when_given_up(&surroundings.interrupt);
     let store = Store::create(state.path().join("store"))?;
     let network = Network { runtime: &runtime, registry: &registry, images: &images };
     let work = Work { dockerfile: &dockerfile, plan: &plan, builder_args: &builder_args };

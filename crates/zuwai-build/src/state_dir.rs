@@ -5,8 +5,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use zuwai_rootfs::signals::Interrupt;
+
 use crate::error::BuildError;
 use crate::execute::in_place::OWN;
+
+/// How often the directory of a build that goes on is emptied before it is left.
+const ATTEMPTS: usize = 100;
 
 /// The state of one build: `ROOT_DIR/build-N`, readable by its owner alone.
 ///
@@ -40,6 +45,12 @@ impl StateDir {
         unreachable!("an unbounded range of names ends at an error")
     }
 
+    /// Has it removed too where a build that was told to stop does not come to its end in time.
+    pub fn remove_when_given_up(&self, interrupt: &Interrupt) {
+        let path = self.path.clone();
+        interrupt.when_given_up(move || remove_in_use(&path));
+    }
+
     /// Where it is; an absolute path without links.
     pub fn path(&self) -> &Path {
         &self.path
@@ -61,13 +72,27 @@ impl StateDir {
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        // Files of the container itself that could not be given back are nobody's to remove.
-        let own = self.path.join(Self::TREES).join(OWN);
-        if fs::read_dir(own).is_ok_and(|mut entries| entries.next().is_some()) {
-            return;
-        }
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove(&self.path) {
             tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    // Files of the container itself that could not be given back are nobody's to remove.
+    let own = path.join(StateDir::TREES).join(OWN);
+    if fs::read_dir(own).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(());
+    }
+    fs::remove_dir_all(path)
+}
+
+/// As [`remove`], while other threads may still write there.
+fn remove_in_use(path: &Path) {
+    for _ in 0..ATTEMPTS {
+        match remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {}
+            _ => return,
         }
     }
 }
@@ -86,6 +111,23 @@ mod tests {
         assert!(inside.is_dir());
         drop(one);
         assert!(!inside.exists() && two.path().is_dir());
+    }
+
+    #[test]
+    fn the_state_of_a_build_that_goes_on_is_removed_when_it_is_given_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::create(parent.path()).unwrap();
+        let trees = state.directory(StateDir::TREES).unwrap();
+        let interrupt = Interrupt::new();
+        state.remove_when_given_up(&interrupt);
+        let writing = std::thread::spawn(move || {
+            // Writes until there is nowhere to write to.
+            (0..).take_while(|number| fs::write(trees.join(format!("{number}")), "x").is_ok()).count()
+        });
+        while fs::read_dir(state.path().join(StateDir::TREES)).unwrap().count() < 100 {}
+        interrupt.give_up();
+        assert!(!state.path().exists());
+        assert!(writing.join().unwrap() >= 100);
     }
 
     #[test]

@@ -42,6 +42,16 @@ struct State {
     next: u64,
     /// Commands to tell; without a channel, work that must be done before the program ends.
     running: Vec<(u64, Option<UnixStream>)>,
+    /// What to do if the program ends before its work does.
+    leftovers: Vec<Leftover>,
+}
+
+struct Leftover(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Leftover")
+    }
 }
 
 impl Interrupt {
@@ -91,6 +101,19 @@ impl Interrupt {
             Some(signal) => Err(RunError::Interrupted { signal }),
             None if self.abandoned.load(Ordering::Relaxed) => Err(RunError::Abandoned),
             None => Ok(()),
+        }
+    }
+
+    /// Has something done by [`Interrupt::give_up`], beside what goes on in other threads.
+    pub fn when_given_up(&self, work: impl FnOnce() + Send + 'static) {
+        self.state().leftovers.push(Leftover(Box::new(work)));
+    }
+
+    /// Does what is left to do where the program must end and its work goes on: to be called right before that.
+    pub fn give_up(&self) {
+        let leftovers = std::mem::take(&mut self.state().leftovers);
+        for Leftover(work) in leftovers {
+            work();
         }
     }
 
@@ -281,6 +304,21 @@ mod tests {
             drop(busy);
             assert!(waiting.join().unwrap());
         });
+    }
+
+    #[test]
+    fn what_is_left_to_do_is_done_once() {
+        let interrupt = Interrupt::new();
+        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counted = Arc::clone(&count);
+        interrupt.when_given_up(move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
+        interrupt.raise(libc::SIGTERM);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
+        interrupt.give_up();
+        interrupt.clone().give_up();
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -66,10 +66,12 @@ pub fn build(
     surroundings: &Surroundings,
     root_flag: &str,
 ) -> Result<BuildResult, Failure> {
-    let end = |signal: i32, asked_again: bool| {
+    let interrupt = surroundings.interrupt.clone();
+    let end = move |signal: i32, asked_again: bool| {
         // Dropping the build's state in the main thread is what tidies up; this only bounds the wait for it.
         if !asked_again {
             std::thread::sleep(TIDYING);
+            interrupt.give_up();
         }
         std::process::exit(128 + signal);
     };

@@ -94,15 +94,15 @@ impl StepOutput {
     pub fn finish(mut self, interrupt: &Interrupt) -> io::Result<()> {
         drop(self.stop.take());
         self.threads.iter().try_for_each(|thread| {
-            let mut was_raised = false;
+            let mut was_told = false;
             loop {
                 match thread.recv_timeout(LOOK) {
                     Ok(result) => return result,
                     Err(RecvTimeoutError::Disconnected) => {
                         return Err(io::Error::other("the thread that writes it is gone"));
                     }
-                    Err(RecvTimeoutError::Timeout) if was_raised => return Ok(()),
-                    Err(RecvTimeoutError::Timeout) => was_raised = interrupt.raised().is_some(),
+                    Err(RecvTimeoutError::Timeout) if was_told => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => was_told = interrupt.check().is_err(),
                 }
             }
         })

@@ -8,5 +8,6 @@ mod check;
 mod context;
 mod help;
 mod mistakes;
+mod processes;
 mod program;
 mod scene;
