@@ -22,7 +22,7 @@ use crate::copy::target::Target;
 use crate::copy::transfer::{Transfer, set_owner_and_mode, set_owner_at, times};
 use crate::error::RootfsError;
 use crate::metadata::{Metadata, Timestamp};
-use crate::overlay::nodes::{self, Node};
+use crate::overlay::nodes::{self, Marks, Node};
 use crate::root::Root;
 use crate::walk;
 
@@ -237,9 +237,8 @@ impl Extraction<'_> {
         directory: BorrowedFd<'_>,
         path: &ImagePath,
     ) -> Result<(), CopyError> {
-        let mtime = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
         let device = rustix::fs::makedev(major, minor);
-        let node = Node { kind, device, mode: entry.mode, owner, mtime };
+        let node = Node { kind, device, marks: marks(entry, owner) };
         let name = path.name().unwrap_or_default();
         nodes::make(self.target.root, directory, name, path, node).map_err(CopyError::write(path))
     }
@@ -268,7 +267,7 @@ impl Extraction<'_> {
         ) {
             Ok(()) => {}
             Err(Errno::NOENT | Errno::NOTDIR) => {
-                let waits = nodes::link(self.target.root, &real, directory, path);
+                let waits = nodes::link(self.target.root, &real, directory, path, marks(entry, owner));
                 return if waits.map_err(CopyError::write(path))? { Ok(()) } else { Err(missing().into()) };
             }
             Err(error) => return Err(CopyError::write(path)(error).into()),
@@ -314,6 +313,11 @@ impl Extraction<'_> {
         std::mem::take(&mut self.target.record).move_below(self.place, &mut self.whole)?;
         Ok(())
     }
+}
+
+/// What a node gets from its entry, or from that of a further name of it.
+fn marks(entry: &Entry, owner: (u32, u32)) -> Marks {
+    Marks { mode: entry.mode, owner, mtime: Timestamp { seconds: entry.mtime, nanoseconds: 0 } }
 }
 
 /// What an entry stood in the place of.

@@ -158,7 +158,7 @@ impl Root {
     pub(crate) fn take_waiting(&self, below: Self, place: &ImagePath) -> Result<(), PathError> {
         for Waiting { path, what } in below.close() {
             let what = match what {
-                What::LinkTo(target) => What::LinkTo(place.join(target.as_bytes())?),
+                What::LinkTo(target, marks) => What::LinkTo(place.join(target.as_bytes())?, marks),
                 node @ What::Node(_) => node,
             };
             self.wait_for(Waiting { path: place.join(path.as_bytes())?, what });

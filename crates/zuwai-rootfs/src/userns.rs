@@ -107,7 +107,7 @@ pub(crate) fn map_child(child: Pid) -> io::Result<()> {
     write_maps(child, &IdMaps { uids: single(uid), gids: single(gid) })
 }
 
-/// What root needs to map the ids it has (user_namespaces(7)): the last since Linux 5.12, for id 0.
+/// What root needs to map the ids it has (`user_namespaces(7)`): the last since Linux 5.12, for id 0.
 const MAPPING_CAPABILITIES: [(CapabilitySet, &str); 3] = [
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SETGID, "CAP_SETGID"),

@@ -6,30 +6,12 @@ mod support;
 use std::io::Cursor;
 use std::path::Path;
 
-use support::{apply, dir, file, hard, is_root, link, path, root, root_keeping, sh, shown, tar, tree};
+use support::{apply, image, is_root, path, root, root_keeping, sh, shown, tar, tree};
 use tempfile::TempDir;
 use zuwai_layer::{LayerItem, LayerReader, LayerWriter};
 use zuwai_rootfs::layer::write_layer;
 use zuwai_rootfs::unpack::unpack;
 use zuwai_rootfs::{ChangeSet, Index, Root, RootfsError};
-
-/// A small image.
-fn image() -> Vec<support::Item> {
-    vec![
-        dir("bin"),
-        file("bin/sh", "shell"),
-        hard("bin/dash", "bin/sh"),
-        dir("etc"),
-        file("etc/conf", "one\n"),
-        link("etc/link", "conf"),
-        dir("tree"),
-        dir("tree/a"),
-        file("tree/a/x", "x"),
-        file("tree/a/y", "y"),
-        dir("tree/b"),
-        file("tree/b/z", "z"),
-    ]
-}
 
 fn based() -> (TempDir, Root, Index) {
     let (directory, root) = root();

@@ -12,7 +12,7 @@ use super::target::clear;
 use super::transfer::{set_owner_and_mode, set_owner_at, times};
 use super::tree::TreeCopy;
 use crate::metadata::{self, FileKind, Metadata};
-use crate::overlay::nodes::{self, Node};
+use crate::overlay::nodes::{self, Marks, Node};
 use crate::resolve::link_text;
 
 /// The one attribute that a build context does not carry.
@@ -58,13 +58,9 @@ impl TreeCopy<'_, '_> {
                     FileKind::BlockDevice => FileType::BlockDevice,
                     _ => FileType::Fifo,
                 };
-                let node = Node {
-                    kind,
-                    device: metadata.rdev,
-                    mode: self.mode(metadata),
-                    owner: self.owner(metadata),
-                    mtime: metadata.mtime,
-                };
+                let marks =
+                    Marks { mode: self.mode(metadata), owner: self.owner(metadata), mtime: metadata.mtime };
+                let node = Node { kind, device: metadata.rdev, marks };
                 nodes::make(self.target.root, to, to_name, to_path, node)
                     .map_err(CopyError::write(to_path))?;
             }

@@ -38,11 +38,22 @@ const BUFFER: usize = 64 << 10;
 /// When a directory, or a file that has to be compared, cannot be read.
 pub fn changes(below: &Root, upper: &LayerDir) -> Result<ChangeSet, RootfsError> {
     let found = Mutex::new(Found::default());
-    walk::walk_chosen(&upper.root()?, 1, true, |directory, has_below, deeper| {
+    walk::walk_chosen(&upper.root()?, 1, Below::Shown, |directory, what_is_below, deeper| {
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.directory(below, &directory, has_below, deeper)
+        found.directory(below, &directory, what_is_below, deeper)
     })?;
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
+}
+
+/// What is below a directory of the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// No directory.
+    Nothing,
+    /// A directory, which shows through unless this one is marked.
+    Shown,
+    /// A directory that does not: this one is in a marked one.
+    Hidden,
 }
 
 #[derive(Default)]
@@ -55,19 +66,21 @@ struct Found {
 }
 
 impl Found {
-    /// Takes one directory of the layer. `has_below` says whether there is a directory below at the same path.
+    /// Takes one directory of the layer.
     fn directory(
         &mut self,
         below: &Root,
         directory: &Directory<'_>,
-        has_below: bool,
-        deeper: &mut Vec<(ImagePath, bool)>,
+        what_is_below: Below,
+        deeper: &mut Vec<(ImagePath, Below)>,
     ) -> Result<(), RootfsError> {
         let failed = |doing| RootfsError::io(doing, directory.path);
-        let below = has_below.then(|| walk::open(below, directory.path)).transpose();
+        let below = (what_is_below != Below::Nothing).then(|| walk::open(below, directory.path)).transpose();
         let below = below.map_err(failed("open directory below"))?;
+        let hidden = what_is_below == Below::Hidden
+            || mark(directory.handle, OPAQUE).map_err(failed("read marks of"))? == Some(b'y');
         if let Some(below) = &below
-            && mark(directory.handle, OPAQUE).map_err(failed("read marks of"))? == Some(b'y')
+            && hidden
         {
             self.hidden(below, directory)?;
         }
@@ -80,7 +93,16 @@ impl Found {
                 }
             };
             let before = before.as_ref().zip(below.as_ref());
-            self.name(directory, name, now, before, deeper)?;
+            self.name(directory, name, now, before)?;
+            if now.is_directory() {
+                let what_is_below = match before {
+                    Some((before, _)) if !before.is_directory() => Below::Nothing,
+                    None => Below::Nothing,
+                    Some(_) if hidden => Below::Hidden,
+                    Some(_) => Below::Shown,
+                };
+                deeper.push((directory.child(name)?, what_is_below));
+            }
         }
         Ok(())
     }
@@ -103,7 +125,6 @@ impl Found {
         name: &[u8],
         now: &Metadata,
         before: Option<(&Metadata, &OwnedFd)>,
-        deeper: &mut Vec<(ImagePath, bool)>,
     ) -> Result<(), RootfsError> {
         let path = directory.child(name)?;
         let failed = || RootfsError::io::<io::Error>("compare", &path);
@@ -119,9 +140,6 @@ impl Found {
             }
             None => false,
         };
-        if now.is_directory() {
-            deeper.push((path.clone(), before.is_some_and(|(before, _)| before.is_directory())));
-        }
         let several = now.nlink > 1 && !now.is_directory();
         let file = (now.dev, now.ino);
         if !same {

@@ -23,6 +23,12 @@ use crate::walk;
 pub(crate) struct Node {
     pub(crate) kind: FileType,
     pub(crate) device: Dev,
+    pub(crate) marks: Marks,
+}
+
+/// What a node has besides being one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) mtime: Timestamp,
@@ -39,8 +45,8 @@ pub(crate) struct Waiting {
 pub(crate) enum What {
     /// A node.
     Node(Node),
-    /// One more name of one that waits too.
-    LinkTo(ImagePath),
+    /// One more name of one that waits too, which gets these marks by it.
+    LinkTo(ImagePath, Marks),
 }
 
 /// Makes a node that is called `name` in a directory of a root; `path` is its real path there. Nothing of that name may
@@ -52,12 +58,11 @@ pub(crate) fn make(
     path: &ImagePath,
     node: Node,
 ) -> Result<(), Errno> {
-    match place(directory, name, &node) {
-        Err(Refused::Node(Errno::PERM)) if node.kind != FileType::Fifo && root.is_writable_overlay() => {
+    match create(directory, name, &node) {
+        Err(Errno::PERM) if node.kind != FileType::Fifo && root.is_writable_overlay() => {
             note(root, directory, Waiting { path: path.clone(), what: What::Node(node) })
         }
-        Err(Refused::Node(error) | Refused::Metadata(error)) => Err(error),
-        Ok(()) => Ok(()),
+        other => other.and_then(|()| mark(directory, name, &node.marks)),
     }
 }
 
@@ -67,11 +72,13 @@ pub(crate) fn link(
     target: &ImagePath,
     directory: BorrowedFd<'_>,
     path: &ImagePath,
+    marks: Marks,
 ) -> Result<bool, Errno> {
     if !root.waits(target) {
         return Ok(false);
     }
-    note(root, directory, Waiting { path: path.clone(), what: What::LinkTo(target.clone()) }).map(|()| true)
+    note(root, directory, Waiting { path: path.clone(), what: What::LinkTo(target.clone(), marks) })
+        .map(|()| true)
 }
 
 /// Remembers what is to be made. The directory has to be in the layer by then, and changes now.
@@ -86,19 +93,15 @@ fn note(root: &Root, directory: BorrowedFd<'_>, waiting: Waiting) -> Result<(), 
     Ok(())
 }
 
-enum Refused {
-    Node(Errno),
-    Metadata(Errno),
+fn create(directory: BorrowedFd<'_>, name: &[u8], node: &Node) -> Result<(), Errno> {
+    rustix::fs::mknodat(directory, name, node.kind, Mode::RUSR | Mode::WUSR, node.device)
 }
 
-fn place(directory: BorrowedFd<'_>, name: &[u8], node: &Node) -> Result<(), Refused> {
-    rustix::fs::mknodat(directory, name, node.kind, Mode::RUSR | Mode::WUSR, node.device)
-        .map_err(Refused::Node)?;
-    set_owner_at(directory, name, node.owner)
-        // It was made here a moment ago and is no link, so that nothing can be followed.
-        .and_then(|()| rustix::fs::chmodat(directory, name, Mode::from_raw_mode(node.mode), AtFlags::empty()))
-        .and_then(|()| rustix::fs::utimensat(directory, name, &times(node.mtime), AtFlags::SYMLINK_NOFOLLOW))
-        .map_err(Refused::Metadata)
+/// Gives a node its marks. It was made here a moment ago and is no link, so that nothing can be followed.
+fn mark(directory: BorrowedFd<'_>, name: &[u8], marks: &Marks) -> Result<(), Errno> {
+    set_owner_at(directory, name, marks.owner)?;
+    rustix::fs::chmodat(directory, name, Mode::from_raw_mode(marks.mode), AtFlags::empty())?;
+    rustix::fs::utimensat(directory, name, &times(marks.mtime), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Closes a [writable view](super::Stack::writable) and makes the device nodes that were written to it, as far as nothing
@@ -129,17 +132,16 @@ fn settle_one(upper: &Root, Waiting { path, what }: &Waiting) -> Result<(), Root
         Err(error) => return Err(failed()(error)),
     }
     quietly(directory.as_fd(), || match what {
-        What::Node(node) => place(directory.as_fd(), name, node)
-            .map_err(|(Refused::Node(error) | Refused::Metadata(error))| failed()(error)),
-        What::LinkTo(target) => match parent_of(upper, target)? {
-            Some((from, target)) => {
-                match rustix::fs::linkat(&from, target, &directory, name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => Ok(()),
-                    Err(error) => Err(failed()(error)),
-                }
+        What::Node(node) => create(directory.as_fd(), name, node)
+            .and_then(|()| mark(directory.as_fd(), name, &node.marks))
+            .map_err(failed()),
+        What::LinkTo(target, marks) => {
+            let Some((from, target)) = parent_of(upper, target)? else { return Ok(()) };
+            match rustix::fs::linkat(&from, target, &directory, name, AtFlags::empty()) {
+                Err(Errno::NOENT) => Ok(()),
+                other => other.and_then(|()| mark(directory.as_fd(), name, marks)).map_err(failed()),
             }
-            None => Ok(()),
-        },
+        }
     })
 }
 

@@ -76,6 +76,24 @@ pub fn special(name: &str, kind: EntryKind) -> Item {
     item(name, kind, 0o640, b"")
 }
 
+/// A small image.
+pub fn image() -> Vec<Item> {
+    vec![
+        dir("bin"),
+        file("bin/sh", "shell"),
+        hard("bin/dash", "bin/sh"),
+        dir("etc"),
+        file("etc/conf", "one\n"),
+        link("etc/link", "conf"),
+        dir("tree"),
+        dir("tree/a"),
+        file("tree/a/x", "x"),
+        file("tree/a/y", "y"),
+        dir("tree/b"),
+        file("tree/b/z", "z"),
+    ]
+}
+
 impl Item {
     pub fn with(mut self, change: impl FnOnce(&mut Entry)) -> Self {
         if let Self::Entry(entry, _) = &mut self {
@@ -113,7 +131,7 @@ pub fn tree(directory: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut groups: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
     describe(directory, directory, &mut found, &mut groups);
-    for names in groups.into_values() {
+    for names in groups.into_values().filter(|names| names.len() > 1) {
         for name in &names {
             found.get_mut(name).unwrap().push_str(&format!(" names={names:?}"));
         }
