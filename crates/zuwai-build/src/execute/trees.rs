@@ -73,20 +73,16 @@ impl Trees {
         stages: usize,
     ) -> Result<Self, BuildError> {
         let mut directory = state.directory(StateDir::TREES)?;
-        let mut mode = Mode::Namespaces;
+        let (mut mode, mut layers, mut container) = (Mode::Namespaces, None, None);
         if needed {
             let container = surroundings.container.as_deref();
             let choice = isolation::choose(request.isolation, &directory, container, request.force)
                 .map_err(BuildError::Isolation)?;
             tracing::info!("Isolation: {choice}");
             mode = choice.mode;
-        }
-        let (mut container, mut layers) = (None, None);
-        if needed && mode == Mode::Namespaces {
-            let room = Arc::new(Room::create(directory.join("layers"))?);
-            match room.try_out() {
-                Ok(()) => layers = Some(ImageLayers::new(room, request.threads)),
-                Err(error) => tracing::info!("no overlay: {error}"),
+            if mode == Mode::Namespaces && choice.overlay.is_ok() {
+                let room = Arc::new(Room::create(directory.join("layers"))?);
+                layers = Some(ImageLayers::new(room, request.threads));
             }
         }
         if needed && mode == Mode::InPlace {
