@@ -163,12 +163,12 @@ pub fn probe_overlay(state_dir: &Path) -> Result<(), String> {
 
 /// The kernel's own words are "invalid argument" for the commonest reason of all.
 fn why_no_overlay(state_dir: &Path, error: &RunError) -> String {
-    let kind = rustix::fs::statfs(state_dir).map(|it| it.f_type);
-    let chain = with_causes(error);
-    if kind == Ok(OVERLAYFS_MAGIC) {
-        return format!("{} is on overlayfs, which holds no upper directory ({chain})", state_dir.display());
+    match (error, rustix::fs::statfs(state_dir).map(|it| it.f_type)) {
+        (RunError::Sandbox { error, .. }, Ok(OVERLAYFS_MAGIC)) => {
+            format!("{} is on overlayfs, which holds no upper directory ({error})", state_dir.display())
+        }
+        _ => with_causes(error),
     }
-    chain
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -8,8 +8,13 @@ use std::process::{Command as Program, Stdio};
 use crate::everything;
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
 
-pub const TESTS: [Test; 7] = [
+pub const TESTS: [Test; 9] = [
     ("auto_takes_what_each_container_allows", auto_takes_what_each_container_allows),
+    (
+        "overlays_are_taken_where_the_state_directory_allows",
+        overlays_are_taken_where_the_state_directory_allows,
+    ),
+    ("commands_run_in_a_stack_of_layers", commands_run_in_a_stack_of_layers),
     ("commands_run_in_place", commands_run_in_place),
     ("processes_end_with_the_step_in_place", processes_end_with_the_step_in_place),
     ("processes_of_others_end_without_cap_kill", processes_of_others_end_without_cap_kill),
@@ -43,11 +48,19 @@ fn needed() -> Verdict {
 /// A container of busybox that runs this program.
 struct Container {
     options: Vec<String>,
+    /// With an overlay for its root, as containers usually have it.
+    on_overlay: bool,
+    /// Whose `/inner` is: only what belongs to somebody in the container can be copied there.
+    owner: u32,
 }
 
 impl Container {
     fn new(options: &[&str]) -> Self {
-        Self { options: options.iter().map(|option| (*option).to_owned()).collect() }
+        Self {
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            on_overlay: false,
+            owner: 0,
+        }
     }
 
     fn kubernetes_default() -> Self {
@@ -75,6 +88,9 @@ impl Container {
         let inner = root.path().join("inner");
         fs::create_dir_all(&inner).unwrap();
         copy_busybox(&inner);
+        let owner = format!("{0}:{0}", self.owner);
+        assert!(Program::new("chown").args(["-hR", &owner]).arg(&inner).status().unwrap().success());
+        make_mount_points(root.path());
         let own = std::env::current_exe().unwrap();
         let volume = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
         let output = Program::new("/usr/bin/podman")
@@ -87,7 +103,11 @@ impl Container {
             .args([volume(&own, "/own:ro"), volume(&state, "/state")])
             .args(&self.options)
             .arg("--rootfs")
-            .arg(root.path())
+            .arg(if self.on_overlay {
+                format!("{}:O", root.path().display())
+            } else {
+                root.path().display().to_string()
+            })
             .args(["/own", "inside"])
             .args(arguments)
             .stdin(Stdio::null())
@@ -98,12 +118,28 @@ impl Container {
     }
 }
 
+/// A runtime whose root is not this one cannot make them.
+fn make_mount_points(root: &Path) {
+    for directory in ["dev", "proc", "ram", "run", "state", "sys"] {
+        let _ = fs::create_dir(root.join(directory));
+    }
+    // Podman gives a tmpfs the mode of what it covers.
+    fs::set_permissions(root.join("ram"), fs::Permissions::from_mode(0o777)).unwrap();
+    for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf", "own", "run/.containerenv"] {
+        fs::write(root.join(file), "").unwrap();
+    }
+}
+
 fn copy_busybox(inner: &Path) {
     // Also for a user that is not root.
     fs::set_permissions(inner, fs::Permissions::from_mode(0o777)).unwrap();
     fs::create_dir(inner.join("bin")).unwrap();
     fs::copy(BUSYBOX, inner.join("bin/busybox")).unwrap();
     std::os::unix::fs::symlink("busybox", inner.join("bin/sh")).unwrap();
+    for file in ["d/old", "etc/gone"] {
+        fs::create_dir(inner.join(file).parent().unwrap()).unwrap();
+        fs::write(inner.join(file), "").unwrap();
+    }
 }
 
 fn dockers_profile() -> String {
@@ -113,6 +149,7 @@ fn dockers_profile() -> String {
 fn auto_takes_what_each_container_allows() -> Verdict {
     needed()?;
     let docker_seccomp = format!("--security-opt=seccomp={}", dockers_profile());
+    let mapped = ["--uidmap=0:100000:65536", "--gidmap=0:100000:65536"];
     for (name, container, expected) in [
         ("podman", Container::new(&[]), "namespaces: "),
         ("kubernetes", Container::kubernetes_default(), "namespaces: "),
@@ -120,6 +157,7 @@ fn auto_takes_what_each_container_allows() -> Verdict {
         ("podman, user", Container::new(&["--user=1000:1000"]), "namespaces: "),
         ("no capability", Container::new(&["--cap-drop=ALL"]), "in-place: "),
         ("read-only", Container::new(&["--read-only"]), "namespaces: "),
+        ("mapped ids", Container::new(&mapped), "namespaces: "),
         (
             "restricted",
             Container::new(&[
@@ -134,7 +172,63 @@ fn auto_takes_what_each_container_allows() -> Verdict {
         let text = container.says(&["choose", "/state"]);
         println!("  {name}: {}", text.trim());
         assert!(text.lines().any(|line| line.starts_with(expected)), "{name}: {text}");
-        assert!(expected != "in-place: " || text.contains("this is a container: podman"), "{name}: {text}");
+        // The state directory is on a volume.
+        let trees = if expected == "in-place: " { "this is a container: podman" } else { "; overlay)" };
+        assert!(text.contains(trees), "{name}: {text}");
+        let missing = "CAP_SETUID, CAP_SETGID, CAP_SETFCAP";
+        assert_eq!(text.contains(missing), name == "no capability", "{name}: {text}");
+    }
+    Ok(())
+}
+
+/// The container's own root is an overlay.
+fn overlays_are_taken_where_the_state_directory_allows() -> Verdict {
+    needed()?;
+    for (name, mut container) in
+        [("podman", Container::new(&[])), ("kubernetes", Container::kubernetes_default())]
+    {
+        container.on_overlay = true;
+        container.options.push("--tmpfs=/ram:exec".to_owned());
+        for (state, expected) in [
+            ("/state", "; overlay)"),
+            ("/ram", "; overlay)"),
+            ("/inner", "; no overlay: /inner is on overlayfs, which holds no upper directory"),
+        ] {
+            let text = container.says(&["choose", state]);
+            println!("  {name}, {state}: {}", text.trim());
+            assert!(text.starts_with("namespaces: ") && text.contains(expected), "{name} {state}: {text}");
+        }
+    }
+    Ok(())
+}
+
+/// Removes, replaces and adds.
+const IN_A_STACK: &str = "b=/bin/busybox; $b id -u; $b rm /etc/gone; $b rm -r /d; $b mkdir /d; echo x > /d/new; \
+    test -s /etc/hosts";
+
+/// What runtimes make in every image is among it.
+const CHANGED: &str =
+    "0\nExited(0)\nUpsert /d/new\nDelete /d/old\nUpsert /dev\nDelete /etc/gone\nUpsert /proc\nUpsert /sys\n";
+
+fn commands_run_in_a_stack_of_layers() -> Verdict {
+    needed()?;
+    let mapped = ["--uidmap=0:100000:65536", "--gidmap=0:100000:65536"];
+    for (name, mut container, owner) in [
+        ("podman", Container::new(&[]), 0),
+        ("kubernetes", Container::kubernetes_default(), 0),
+        ("read-only", Container::new(&["--read-only"]), 0),
+        ("user", Container::new(&["--user=1000:1000"]), 1000),
+        ("mapped ids", Container::new(&mapped), 100_000),
+    ] {
+        // A root that is mapped may not have podman mount one.
+        container.on_overlay = owner == 0;
+        container.owner = owner;
+        container.options.push("--tmpfs=/ram:exec,mode=1777".to_owned());
+        for room in ["/state/room", "/ram/room"] {
+            let text = container.says(&["stack", "/inner", room, "", IN_A_STACK]);
+            let text = text.trim_start_matches("inside: single true usual false\n");
+            assert_eq!(text, CHANGED, "{name} {room}");
+        }
     }
     Ok(())
 }

@@ -3,9 +3,12 @@
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use zuwai_rootfs::copy::{CopyOptions, SourceTree, copy};
 use zuwai_rootfs::isolation::{Isolation, Mode, choose};
+use zuwai_rootfs::overlay::{Room, Stack, changes};
 use zuwai_rootfs::run::{Output, run};
 use zuwai_rootfs::run_error::RunError;
 use zuwai_rootfs::signals::{Interrupt, Side, listen, reap_if_first};
@@ -17,7 +20,8 @@ use crate::everything;
 use crate::harness::shell;
 
 /// `inside choose STATE`, `inside in-place USER SCRIPT`, `inside namespaces ROOT USER SCRIPT`, `inside volume
-/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`, `inside who`, `inside set-net-raw FILE`, `inside everything ROOT WORK`.
+/// ROOT VOLUME SCRIPT`, `inside connect SOCKET`, `inside who`, `inside set-net-raw FILE`, `inside everything ROOT WORK`, `inside stack ROOT
+/// WORK USER SCRIPT`.
 pub fn main_if_inside() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -61,6 +65,7 @@ pub fn main_if_inside() {
             let volume = Volume { path: volume.into(), hidden: Vec::new() };
             command(Path::new(root), "", script, Mode::Namespaces, Some(volume));
         }
+        ["stack", root, work, user, script] => stack(Path::new(root), Path::new(work), user, script),
         ["everything", root, work] => print!("{}", everything::happens(Path::new(root), Path::new(work))),
         other => panic!("inside does not know {other:?}"),
     }
@@ -75,6 +80,28 @@ fn connect(path: &Path) -> ! {
         Err(error) => println!("{error}"),
     }
     std::process::exit(0);
+}
+
+/// Runs a script in a stack of one layer, a copy of `root`, in a room at `work`; says what it has changed.
+fn stack(root: &Path, work: &Path, user: &str, script: &str) {
+    let room = Arc::new(Room::create(work).unwrap());
+    let layer = Arc::new(room.layer().unwrap());
+    let from = Root::open(root, KeepOut::default()).unwrap();
+    let to = layer.root().unwrap();
+    let options = CopyOptions::default();
+    copy(&to, SourceTree::stage(&from), &["."], b"/", &options).unwrap();
+    let mut stack = Stack::new(Arc::clone(&room));
+    stack.push(layer).unwrap();
+    let (view, upper) = (stack.view().unwrap(), stack.upper().unwrap());
+    let overlay = Some(stack.mount(Some(&upper)));
+    let command = zuwai_rootfs::command::Command { user: user.to_owned(), overlay, ..shell(script) };
+    match run(&view, &command, Mode::Namespaces, Output::inherit(), &Interrupt::new()) {
+        Ok(outcome) => println!("{outcome:?}"),
+        Err(error) => println!("error: {error}"),
+    }
+    for (path, change) in changes(&view, &upper).unwrap().changes {
+        println!("{change:?} {path}");
+    }
 }
 
 fn command(root: &Path, user: &str, script: &str, mode: Mode, volume: Option<Volume>) {

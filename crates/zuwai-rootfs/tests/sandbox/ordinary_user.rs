@@ -7,11 +7,13 @@ use std::process::{Command as Program, Stdio};
 use crate::everything;
 use crate::harness::{BUSYBOX, Test, Verdict, busybox_root, is_root, need};
 
-pub const TESTS: [Test; 4] = [
+pub const TESTS: [Test; 6] = [
     ("ordinary_user_is_root_inside", ordinary_user_is_root_inside),
     ("ordinary_user_gets_namespaces", gets_namespaces),
     ("ordinary_user_gets_every_kind_of_mount", gets_every_kind_of_mount),
+    ("ordinary_user_runs_in_a_stack_of_layers", runs_in_a_stack_of_layers),
     ("granted_ids_are_mapped", granted_ids_are_mapped),
+    ("granted_ids_are_in_stacks_of_layers", granted_ids_are_in_stacks_of_layers),
 ];
 
 const UID: u32 = 54321;
@@ -75,15 +77,60 @@ fn gets_every_kind_of_mount() -> Verdict {
     Ok(())
 }
 
-/// In a mount namespace where this machine has such a user with such grants.
+fn runs_in_a_stack_of_layers() -> Verdict {
+    needed()?;
+    let (root, work) = (busybox_root(), tempfile::tempdir().unwrap());
+    for entry in [walk(root.path()), walk(work.path())].concat() {
+        std::os::unix::fs::lchown(&entry, Some(UID), Some(UID)).unwrap();
+    }
+    let room = work.path().join("room");
+    let text = says(&[
+        "stack",
+        root.path().to_str().unwrap(),
+        room.to_str().unwrap(),
+        "",
+        "id -u; rm /bin/ash; echo x > /tmp/x",
+    ]);
+    let changed = "0\nExited(0)\nDelete /bin/ash\nUpsert /dev\nUpsert /proc\nUpsert /sys\nUpsert /tmp/x\n";
+    assert_eq!(text, format!("inside: single true usual false\n{changed}"));
+    Ok(())
+}
+
 fn granted_ids_are_mapped() -> Verdict {
     needed()?;
-    need(std::path::Path::new("/usr/bin/newuidmap").exists(), "newuidmap")?;
     let root = busybox_root();
+    let script = "echo $(id -u):$(id -g):$(id -G); touch /tmp/mine";
+    let text = says_with_grants(&root, &format!("namespaces {} app '{script}'", root.path().display()))?;
+    assert_eq!(text, "inside: single false usual true\n1000:1000:1000 10\nExited(0)\n");
+    let made = fs::metadata(root.path().join("tmp/mine")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), 200_999);
+    Ok(())
+}
+
+fn granted_ids_are_in_stacks_of_layers() -> Verdict {
+    needed()?;
+    let (root, work) = (busybox_root(), tempfile::tempdir().unwrap());
+    chown(work.path(), Some(UID), Some(UID)).unwrap();
+    let script = "id -u; touch /tmp/mine; cp /bin/busybox /tmp/s";
+    let command = format!("stack {} {}/room app '{script}'", root.path().display(), work.path().display());
+    let text = says_with_grants(&root, &command)?;
+    let changed = "Upsert /dev\nUpsert /proc\nUpsert /sys\nUpsert /tmp/mine\nUpsert /tmp/s\n";
+    assert_eq!(text, format!("inside: single false usual true\n1000\nExited(0)\n{changed}"));
+    let made = walk(work.path()).into_iter().find(|path| path.ends_with("tmp/mine")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(made).unwrap()), 200_999);
+    Ok(())
+}
+
+/// In a mount namespace where this machine has such a user with such grants.
+fn says_with_grants(root: &tempfile::TempDir, arguments: &str) -> Result<String, String> {
+    need(std::path::Path::new("/usr/bin/newuidmap").exists(), "newuidmap")?;
+    fs::set_permissions(root.path().join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+        .unwrap();
     for entry in walk(root.path()) {
         std::os::unix::fs::lchown(&entry, Some(UID), Some(UID)).unwrap();
     }
-    let own = root.path().join("own");
+    let place = busybox_root();
+    let own = place.path().join("own");
     fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
     let grants = tempfile::tempdir().unwrap();
     fs::write(grants.path().join("passwd"), format!("root:x:0:0::/:\ngranted:x:{UID}:{UID}::/:\n")).unwrap();
@@ -91,20 +138,12 @@ fn granted_ids_are_mapped() -> Verdict {
     let script = format!(
         "set -e; cd {grants}; touch /etc/subuid /etc/subgid; mount --bind passwd /etc/passwd; \
          mount --bind subid /etc/subuid; mount --bind subid /etc/subgid; cd /; \
-         exec setpriv --reuid {UID} --regid {UID} --clear-groups {own} inside namespaces {root} app \
-         'echo $(id -u):$(id -g):$(id -G); touch /tmp/mine'",
+         exec setpriv --reuid {UID} --regid {UID} --clear-groups {own} inside {arguments}",
         grants = grants.path().display(),
         own = own.display(),
-        root = root.path().display(),
     );
-    fs::set_permissions(root.path().join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
-        .unwrap();
     let output = Program::new("/usr/bin/unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert_eq!(text, "inside: single false usual true\n1000:1000:1000 10\nExited(0)\n");
-    let made = fs::metadata(root.path().join("tmp/mine")).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), 200_999);
-    Ok(())
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
