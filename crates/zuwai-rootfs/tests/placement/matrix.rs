@@ -33,8 +33,8 @@ impl Place<'_> {
 
     fn kind(&self, kind: &str) -> StepMountKind {
         match kind {
-            "directory" => StepMountKind::Bind { source: self.0.join("source"), read_only: true },
-            "file" => StepMountKind::Bind { source: self.0.join("source/file"), read_only: false },
+            "directory" => StepMountKind::Bind { source: self.0.join("source").into(), read_only: true },
+            "file" => StepMountKind::Bind { source: self.0.join("source/file").into(), read_only: false },
             "cache" => StepMountKind::Cache { directory: self.0.join("caches/c"), read_only: false },
             "tmpfs" => StepMountKind::Tmpfs { size: 0 },
             "secret" => StepMountKind::File { content: b"hidden".into(), mode: 0o400, uid: 5, gid: 6 },

@@ -16,7 +16,7 @@ use crate::support::{is_root, root_keeping, sh, shown, tree};
 fn bind(target: &str, source: &Path) -> StepMount {
     StepMount {
         target: target.into(),
-        kind: StepMountKind::Bind { source: source.to_owned(), read_only: true },
+        kind: StepMountKind::Bind { source: source.to_owned().into(), read_only: true },
     }
 }
 

@@ -16,7 +16,7 @@ fn mount(target: &str, kind: StepMountKind) -> StepMount {
 }
 
 fn bind(target: &str, source: &Path) -> StepMount {
-    mount(target, StepMountKind::Bind { source: source.to_owned(), read_only: false })
+    mount(target, StepMountKind::Bind { source: source.to_owned().into(), read_only: false })
 }
 
 fn tmpfs(target: &str) -> StepMount {
