@@ -267,7 +267,7 @@ impl Extraction<'_> {
         ) {
             Ok(()) => {}
             Err(Errno::NOENT | Errno::NOTDIR) => {
-                let waits = nodes::link(self.target.root, &real, directory, path, marks(entry, owner));
+                let waits = nodes::link(self.target.root, &real, directory, path, Some(marks(entry, owner)));
                 return if waits.map_err(CopyError::write(path))? { Ok(()) } else { Err(missing().into()) };
             }
             Err(error) => return Err(CopyError::write(path)(error).into()),

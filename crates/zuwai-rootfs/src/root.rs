@@ -135,11 +135,6 @@ impl Root {
         &self.keep_out
     }
 
-    /// Whether it is a view of an overlay that is written to.
-    pub(crate) fn is_writable_overlay(&self) -> bool {
-        self.overlay().is_some_and(|overlay| overlay.upper.is_some())
-    }
-
     /// Remembers what is to be made when this view is closed.
     pub(crate) fn wait_for(&self, waiting: Waiting) {
         if let Some(view) = &self.view {

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dev, FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dev, FileType, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use zuwai_layer::ImagePath;
 
@@ -45,8 +45,8 @@ pub(crate) struct Waiting {
 pub(crate) enum What {
     /// A node.
     Node(Node),
-    /// One more name of one that waits too, which gets these marks by it.
-    LinkTo(ImagePath, Marks),
+    /// One more name of one that waits too, which may get other marks by it.
+    LinkTo(ImagePath, Option<Marks>),
 }
 
 /// Makes a node that is called `name` in a directory of a root; `path` is its real path there. Nothing of that name may
@@ -59,11 +59,30 @@ pub(crate) fn make(
     node: Node,
 ) -> Result<(), Errno> {
     match create(directory, name, &node) {
-        Err(Errno::PERM) if node.kind != FileType::Fifo && root.is_writable_overlay() => {
-            note(root, directory, Waiting { path: path.clone(), what: What::Node(node) })
-        }
+        Err(Errno::PERM) if later(root, directory, path, node)? => Ok(()),
         other => other.and_then(|()| mark(directory, name, &node.marks)),
     }
+}
+
+/// Whether a node that was refused can be made when the root is closed: it is noted then.
+pub(crate) fn later(
+    root: &Root,
+    directory: BorrowedFd<'_>,
+    path: &ImagePath,
+    node: Node,
+) -> Result<bool, Errno> {
+    let Some((overlay, upper)) = root.overlay().and_then(|it| it.upper.as_ref().map(|upper| (it, upper)))
+    else {
+        return Ok(false);
+    };
+    // Where a plain directory does not take it either, nothing is promised.
+    let trial = overlay.room.join(format!("n-{}", upper.directory));
+    match rustix::fs::mknodat(CWD, &trial, node.kind, Mode::empty(), node.device) {
+        Err(Errno::PERM | Errno::ACCESS) => return Ok(false),
+        Err(error) if error != Errno::EXIST => return Err(error),
+        _ => rustix::fs::unlinkat(CWD, &trial, AtFlags::empty())?,
+    }
+    note(root, directory, Waiting { path: path.clone(), what: What::Node(node) }).map(|()| true)
 }
 
 /// Makes another name of what waits at `target`; false if nothing does.
@@ -72,7 +91,7 @@ pub(crate) fn link(
     target: &ImagePath,
     directory: BorrowedFd<'_>,
     path: &ImagePath,
-    marks: Marks,
+    marks: Option<Marks>,
 ) -> Result<bool, Errno> {
     if !root.waits(target) {
         return Ok(false);
@@ -108,7 +127,7 @@ fn mark(directory: BorrowedFd<'_>, name: &[u8], marks: &Marks) -> Result<(), Err
 /// else was written in their place later.
 ///
 /// # Errors
-/// When one cannot be made, as where it cannot be made in a plain directory either.
+/// When one cannot be made.
 pub fn settle(root: Root, upper: &LayerDir) -> Result<(), RootfsError> {
     let waiting = root.close();
     upper.remove_work()?;
@@ -139,7 +158,9 @@ fn settle_one(upper: &Root, Waiting { path, what }: &Waiting) -> Result<(), Root
             let Some((from, target)) = parent_of(upper, target)? else { return Ok(()) };
             match rustix::fs::linkat(&from, target, &directory, name, AtFlags::empty()) {
                 Err(Errno::NOENT) => Ok(()),
-                other => other.and_then(|()| mark(directory.as_fd(), name, marks)).map_err(failed()),
+                other => other
+                    .and_then(|()| marks.map_or(Ok(()), |marks| mark(directory.as_fd(), name, &marks)))
+                    .map_err(failed()),
             }
         }
     })

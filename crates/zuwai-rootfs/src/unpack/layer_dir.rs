@@ -125,7 +125,7 @@ impl Unpacker<'_> {
             return Ok(());
         };
         let Some(parent) = self.parent(path, Purpose::Parent)? else { return Err(Stop::NeedsBelow) };
-        let place = Place { directory: parent.handle.as_fd(), name, path };
+        let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path };
         match &entry.kind {
             EntryKind::Directory => self.directory(place, entry),
             EntryKind::Hardlink { target } => self.hardlink(place, target),
@@ -147,7 +147,7 @@ impl Unpacker<'_> {
 
     /// A directory. Over anything else of this layer, a whiteout too, it is a new one, which shows nothing from below.
     fn directory(&mut self, place: Place<'_>, entry: &Entry) -> Result<(), Stop> {
-        let Place { directory, name, path } = place;
+        let Place { directory, name, path, .. } = place;
         let create = || rustix::fs::mkdirat(directory, name, Mode::RWXU);
         let mut replaces = false;
         match create() {
@@ -179,7 +179,7 @@ impl Unpacker<'_> {
 
     /// A further name of a file of this layer. Its metadata is the file's, whatever the entry says.
     fn hardlink(&mut self, place: Place<'_>, target: &ImagePath) -> Result<(), Stop> {
-        let Place { directory, name, path } = place;
+        let Place { directory, name, path, .. } = place;
         let Some(target_name) = target.name() else { return Err(Stop::NeedsBelow) };
         if target == path {
             return Ok(());
@@ -226,7 +226,7 @@ impl Unpacker<'_> {
         if self.hides(&parent.named) {
             return Ok(()); // nothing from below is seen there
         }
-        let place = Place { directory: parent.handle.as_fd(), name, path };
+        let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path };
         match Metadata::at(place.directory, name) {
             Err(Errno::NOENT) => self.leave_out(place),
             Err(error) => Err(RootfsError::io("look at", path)(error).into()),

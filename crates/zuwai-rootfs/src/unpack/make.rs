@@ -10,10 +10,14 @@ use zuwai_layer::{Entry, EntryKind, ImagePath, LayerReader, Xattrs};
 use super::Refused;
 use crate::error::RootfsError;
 use crate::fingerprint::{self, Fingerprinter, Fingerprints, Observed};
+use crate::metadata::Timestamp;
+use crate::overlay::nodes::{self, Marks, Node};
+use crate::root::Root;
 
 /// Where something is made: a name in an open directory, and its path for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
+    pub(super) root: &'a Root,
     pub(super) directory: BorrowedFd<'a>,
     pub(super) name: &'a [u8],
     pub(super) path: &'a ImagePath,
@@ -125,6 +129,7 @@ impl Maker {
         match rustix::fs::mknodat(place.directory, place.name, kind, first_mode, device) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(Outcome::Exists),
+            Err(Errno::PERM) if node_later(place, entry, kind, device)? => return Ok(Outcome::Done),
             Err(Errno::PERM | Errno::ACCESS) => {
                 self.refused.devices += 1;
                 tracing::debug!(path = %place.path, "device node left out: not permitted");
@@ -194,6 +199,14 @@ fn finish(digest: Fingerprinter, entry: &Entry) -> u64 {
 fn set_times(place: Place<'_>, entry: &Entry) -> Result<(), RootfsError> {
     rustix::fs::utimensat(place.directory, place.name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(RootfsError::io("set the times of", place.path))
+}
+
+/// Whether a device that cannot be made through a view is made when that is closed.
+fn node_later(place: Place<'_>, entry: &Entry, kind: FileType, device: u64) -> Result<bool, RootfsError> {
+    let mtime = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
+    let marks = Marks { mode: entry.mode, owner: (entry.uid, entry.gid), mtime };
+    nodes::later(place.root, place.directory, place.path, Node { kind, device, marks })
+        .map_err(RootfsError::io("create", place.path))
 }
 
 /// The extended attributes that are set: an image may carry others, such as labels, that belong to where it was made,

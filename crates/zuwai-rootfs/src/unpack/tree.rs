@@ -15,6 +15,7 @@ use super::{Hidden, Unpacked};
 use crate::error::RootfsError;
 use crate::fingerprint::Fingerprints;
 use crate::metadata::Metadata;
+use crate::overlay::nodes;
 use crate::remove::{Fate, remove_tree};
 use crate::root::Root;
 use crate::walk;
@@ -73,7 +74,7 @@ impl Unpacker<'_> {
             EntryKind::Directory => self.directory(&parent, name, &real, entry)?,
             EntryKind::Hardlink { target } => self.hardlink(&parent, name, &real, target)?,
             _ => {
-                let place = Place { directory: parent.handle.as_fd(), name, path: &real };
+                let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path: &real };
                 match self.maker.make(place, entry, layer)? {
                     Outcome::Exists if !self.make_room(&real)? => false,
                     Outcome::Exists => self.maker.make(place, entry, layer)?.without_rival(&real)?,
@@ -158,6 +159,12 @@ impl Unpacker<'_> {
                 if there.is_ok_and(|there| (there.dev, there.ino) == (found.dev, found.ino)) {
                     return Ok(true);
                 }
+            }
+            // A device may have to wait until a view is closed.
+            Err(Errno::NOENT) if self.root.waits(&real_target) => {
+                return Ok(self.make_room(real)?
+                    && nodes::link(self.root, &real_target, parent.handle.as_fd(), real, None)
+                        .map_err(RootfsError::io("create hard link", real))?);
             }
             Ok(_) | Err(Errno::NOENT) => return Err(missing()),
             Err(error) => return Err(RootfsError::io("look at", &real_target)(error)),

@@ -14,8 +14,9 @@ use crate::harness::{Test, Verdict};
 use crate::stage::{as_root, more, place, room, step, two_layers};
 use crate::support::{apply, dir, file, hard, image, root, shown, special, tar, tree};
 
-pub const TESTS: [Test; 3] = [
+pub const TESTS: [Test; 4] = [
     ("devices_are_copied", devices_are_copied),
+    ("devices_of_a_layer_are_unpacked_through_a_view", devices_are_unpacked_through_a_view),
     ("what_is_written_over_a_device_stays", what_is_written_over_a_device_stays),
     ("directories_keep_their_times_around_devices", directories_keep_their_times),
 ];
@@ -91,6 +92,24 @@ fn devices_are_copied() -> Verdict {
     ] {
         assert_same(copies);
     }
+    Ok(())
+}
+
+fn devices_are_unpacked_through_a_view() -> Verdict {
+    as_root()?;
+    let layer = || {
+        let device = EntryKind::CharDevice { major: 1, minor: 7 };
+        vec![special("tree/a/dev", device), hard("tree/a/dev2", "tree/a/dev"), hard("etc/same", "etc/two")]
+    };
+    let (directory, plain) = root();
+    for items in [image(), more(), layer()] {
+        apply(&plain, items).unwrap();
+    }
+    let (_directory, room) = room();
+    let mut stack = two_layers(&room);
+    step(&mut stack, |root| assert_eq!(apply(root, layer()).unwrap().refused.devices, 0));
+    let view = stack.view().unwrap();
+    assert_eq!(tree(&place(&view)), tree(&directory.path().join("root")));
     Ok(())
 }
 

@@ -25,7 +25,7 @@ const EXPECTED: &str = "inside: single true usual false\n\
     [\"+ /etc/conf\", \"+ /new\", \"- /tree/a\"]\n\
     [\"+ /etc/conf\"] [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n\
     plain: cannot write /null: Operation not permitted (os error 1)\n\
-    view: cannot create /null: Operation not permitted (os error 1)\n";
+    view: cannot write /null: Operation not permitted (os error 1)\n";
 
 fn an_ordinary_user_has_views() -> Verdict {
     need(is_root(), "root, to become another user")?;
