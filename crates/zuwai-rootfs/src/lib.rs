@@ -13,6 +13,7 @@
 //! - [`change_set`]: the paths that a step changed.
 //! - [`walk`]: reading a whole tree, on several threads.
 //! - [`fingerprint`]: short digests of contents, to tell a touched file from a changed one.
+//! - [`ctime`]: whether a file system's stamps tell that a file was changed.
 //! - [`index`]: what a tree was after the last step, and what changed since.
 //! - [`layer`]: a change set as a layer.
 //! - [`park`]: moving a finished stage's tree out of the way.
@@ -37,6 +38,7 @@ pub mod change_set;
 pub mod command;
 pub mod container;
 pub mod copy;
+pub mod ctime;
 pub mod error;
 pub mod fingerprint;
 pub mod in_place;
@@ -69,6 +71,7 @@ pub mod walk;
 mod remove;
 
 pub use change_set::{Change, ChangeSet};
+pub use ctime::Ctime;
 pub use error::RootfsError;
 pub use index::Index;
 pub use metadata::{FileKind, Metadata};

@@ -61,6 +61,19 @@ pub struct Timestamp {
     pub nanoseconds: u32,
 }
 
+impl Timestamp {
+    /// So many nanoseconds before, less than a second.
+    pub(crate) fn earlier(self, nanoseconds: u32) -> Self {
+        match self.nanoseconds.checked_sub(nanoseconds) {
+            Some(nanoseconds) => Self { nanoseconds, ..self },
+            None => Self {
+                seconds: self.seconds - 1,
+                nanoseconds: self.nanoseconds + 1_000_000_000 - nanoseconds,
+            },
+        }
+    }
+}
+
 /// What the system knows of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {

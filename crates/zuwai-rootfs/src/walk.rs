@@ -247,9 +247,24 @@ fn list(
     Ok(Some(handle))
 }
 
-/// Opens a real path for reading; a link in its last place is refused.
+/// Opens a directory by its real path, for reading; a link in its last place is refused. However deep it is, no more
+/// than two handles are held at once.
 pub(crate) fn open(root: &Root, path: &ImagePath) -> Result<OwnedFd, Errno> {
-    root.open_inside(path, DIRECTORY)
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path.as_relative(), DIRECTORY, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_by_hand(root, path),
+        other => other,
+    }
+}
+
+/// What `openat2` does, for where it is missing or forbidden. A real path has no links, so none is followed.
+fn open_by_hand(root: &Root, path: &ImagePath) -> Result<OwnedFd, Errno> {
+    let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut directory = rustix::fs::openat(root, ".", through, Mode::empty())?;
+    for name in path.components() {
+        directory = rustix::fs::openat(&directory, name, through, Mode::empty())?;
+    }
+    rustix::fs::openat(&directory, ".", DIRECTORY, Mode::empty())
 }
 
 /// Opens a directory for reading, when no link is on the way to it, nor in its place (`LOOP` or `NOTDIR` otherwise).
@@ -311,4 +326,29 @@ impl Names {
 
 fn slice(bytes: &[u8], (start, length): (u32, u16)) -> &[u8] {
     &bytes[start as usize..start as usize + usize::from(length)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::KeepOut;
+
+    #[test]
+    fn directories_are_opened_at_any_depth_and_links_are_not() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let deep = ["d"; 1900].join("/");
+        let script = format!("mkdir -p {deep} real/sub; echo > file; ln -s real link; ln -s sub real/inner");
+        let status = std::process::Command::new("sh").args(["-ec", &script]).current_dir(&directory).status();
+        assert!(status.unwrap().success());
+        let root = Root::open(directory.path(), KeepOut::default()).unwrap();
+        type Open = fn(&Root, &ImagePath) -> Result<OwnedFd, Errno>;
+        for open in [open as Open, open_by_hand] {
+            for path in ["", "real", "real/sub", &deep] {
+                assert!(open(&root, &ImagePath::new(path).unwrap()).is_ok(), "{path}");
+            }
+            for path in ["link", "real/inner", "file", "file/x", "none"] {
+                assert!(open(&root, &ImagePath::new(path).unwrap()).is_err(), "{path}");
+            }
+        }
+    }
 }

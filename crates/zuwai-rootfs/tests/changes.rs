@@ -6,17 +6,23 @@ mod support;
 use std::io::Cursor;
 use std::path::Path;
 
-use support::{apply, image, is_root, path, root, root_keeping, sh, shown, tar, tree};
+use support::{apply, dir, file, image, is_root, path, root, root_keeping, sh, shown, tar, tree};
 use tempfile::TempDir;
 use zuwai_layer::{LayerItem, LayerReader, LayerWriter};
+use zuwai_rootfs::ctime::Doubt;
 use zuwai_rootfs::layer::write_layer;
 use zuwai_rootfs::unpack::unpack;
-use zuwai_rootfs::{ChangeSet, Index, Root, RootfsError};
+use zuwai_rootfs::{ChangeSet, Ctime, Index, Root, RootfsError};
 
 fn based() -> (TempDir, Root, Index) {
+    based_on(image(), Ctime::Kept)
+}
+
+/// An image's tree, and the index of it where the ctime is worth that much.
+fn based_on(image: Vec<support::Item>, ctime: Ctime) -> (TempDir, Root, Index) {
     let (directory, root) = root();
-    let unpacked = apply(&root, image()).unwrap();
-    let mut index = Index::scan(&root, 2).unwrap();
+    let unpacked = apply(&root, image).unwrap();
+    let mut index = Index::scan_with(&root, 2, ctime).unwrap();
     index.remember(unpacked.fingerprints);
     (directory, root, index)
 }
@@ -85,6 +91,72 @@ fn commands_change_what_they_change_and_nothing_else() {
             &["/etc/", "/etc/conf/", "/etc/conf/x"],
         ),
         ("ln -sfn nowhere etc/link", &["+ /etc/link"], &["/etc/", "/etc/link"]),
+        // Another text of the same length at the same time.
+        (
+            "ln -sfn fonc etc/link; touch -h -d @1600000000 etc/link",
+            &["+ /etc/link"],
+            &["/etc/", "/etc/link"],
+        ),
+        (
+            "rm etc/link; mkdir etc/link; echo > etc/link/x",
+            &["+ /etc/link", "+ /etc/link/x"],
+            &["/etc/", "/etc/link/", "/etc/link/x"],
+        ),
+        ("rm etc/link; echo conf > etc/link", &["+ /etc/link"], &["/etc/", "/etc/link"]),
+        ("ln -sf link etc/conf", &["+ /etc/conf"], &["/etc/", "/etc/conf"]),
+        // Another file of the same length and time in its place.
+        (
+            "printf 'two\\n' > new; touch -r etc/conf new; mv new etc/conf",
+            &["+ /etc/conf"],
+            &["/etc/", "/etc/conf"],
+        ),
+        // Emptied and filled anew, and everything of it gone but the directory.
+        (
+            "rm -r tree; mkdir tree; echo > tree/n",
+            &["- /tree/a", "- /tree/b", "+ /tree/n"],
+            &["/tree/", "/tree/a gone", "/tree/b gone", "/tree/n"],
+        ),
+        (
+            "rm -r tree/a/* tree/b",
+            &["- /tree/a/x", "- /tree/a/y", "- /tree/b"],
+            &["/tree/", "/tree/a/", "/tree/a/x gone", "/tree/a/y gone", "/tree/b gone"],
+        ),
+        // Times before 1970, of the next century and with a fraction.
+        (
+            "touch -d 1950-06-01 etc/conf; touch -d 2150-06-01 tree/a/x; touch -d '2020-01-01 00:00:00.9' tree/a/y",
+            &["+ /etc/conf", "+ /tree/a/x", "+ /tree/a/y"],
+            &["/etc/", "/etc/conf", "/tree/", "/tree/a/", "/tree/a/x", "/tree/a/y"],
+        ),
+        // Names that are not text, and those that look like something else.
+        (
+            "cd tree/b; echo > \"$(printf 'new\\nline')\"; echo > \"$(printf '\\303\\050\\377')\"; echo > -rf; echo > 'a\\b '; echo > ...",
+            &[
+                "+ /tree/b/-rf",
+                "+ /tree/b/...",
+                "+ /tree/b/a\\b ",
+                "+ /tree/b/new\nline",
+                "+ /tree/b/\u{fffd}(\u{fffd}",
+            ],
+            &[
+                "/tree/",
+                "/tree/b/",
+                "/tree/b/-rf",
+                "/tree/b/...",
+                "/tree/b/a\\b ",
+                "/tree/b/new\nline",
+                "/tree/b/\u{fffd}(\u{fffd}",
+            ],
+        ),
+        (
+            "rm bin/sh; ln etc/conf bin/sh; ln bin/dash etc/shell",
+            &["+ /bin/dash", "+ /bin/sh", "+ /etc/conf", "+ /etc/shell"],
+            &["/bin/", "/bin/dash", "/bin/sh", "/etc/", "/etc/conf = /bin/sh", "/etc/shell = /bin/dash"],
+        ),
+        (
+            "mkfifo tree/pipe; ln tree/pipe tree/pipe2",
+            &["+ /tree/pipe", "+ /tree/pipe2"],
+            &["/tree/", "/tree/pipe", "/tree/pipe2 = /tree/pipe"],
+        ),
         ("rm -r tree; ln -s etc tree", &["+ /tree"], &["/tree"]),
         (
             "mv tree/a tree/c",
@@ -117,22 +189,16 @@ fn commands_change_what_they_change_and_nothing_else() {
     ];
     for (command, changes, layer_items) in cases {
         let tool = command.split(' ').next().unwrap();
-        if ["setcap", "setfattr", "python3"].contains(&tool)
-            && !std::process::Command::new("sh")
-                .args(["-c", &format!("command -v {tool} >/dev/null")])
-                .status()
-                .unwrap()
-                .success()
-        {
+        if ["setcap", "setfattr", "python3"].contains(&tool) && !has(tool) {
             eprintln!("SKIPPED {command}: {tool} is not installed");
             continue;
         }
-        for threads in [1, 3] {
-            let (directory, root, mut index) = based();
+        for (threads, ctime) in [(1, Ctime::Kept), (3, Ctime::Kept), (3, Ctime::Doubtful(Doubt::Content))] {
+            let (directory, root, mut index) = based_on(image(), ctime);
             let top = directory.path().join("root");
             sh(&top, command);
             let found = index.rescan(&root, threads).unwrap();
-            assert_eq!(shown(&found), *changes, "{command}");
+            assert_eq!(shown(&found), *changes, "{command}, {ctime:?}");
             let layer = layer(&root, &found);
             assert_eq!(items(&layer), *layer_items, "{command}");
             assert!(index.rescan(&root, threads).unwrap().is_empty(), "{command}: found again");
@@ -170,6 +236,66 @@ fn file_capabilities_and_user_attributes_are_in_the_layer() {
 }
 
 #[test]
+fn attributes_that_go_or_change_are_seen_when_nothing_else_does() {
+    let with = |name: &str, value: &[u8]| {
+        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
+        move |entry: &mut zuwai_layer::Entry| drop(entry.xattrs.insert(name, value))
+    };
+    let image = || {
+        vec![
+            file("a", "a").with(with("user.k", b"v")),
+            dir("d").with(with("user.k", b"v")),
+            file("cap", "c").with(with("security.capability", &CAPABILITY)),
+            file("plain", "p"),
+        ]
+    };
+    let cases: &[(&str, &[&str])] = &[
+        ("setfattr -x user.k a", &["+ /a"]),
+        ("setfattr -n user.k -v w a", &["+ /a"]),
+        ("setfattr -n user.k -v v a; setfattr -x user.k a; setfattr -n user.k -v v a", &[]),
+        ("setfattr -x user.k d", &["+ /d"]),
+        ("setcap -r cap", &["+ /cap"]),
+        ("setcap cap_net_raw+ep plain", &["+ /plain"]),
+    ];
+    if !is_root("attributes_that_go_or_change_are_seen_when_nothing_else_does") {
+        return;
+    }
+    if !has("setfattr") || !has("setcap") {
+        eprintln!(
+            "SKIPPED attributes_that_go_or_change_are_seen_when_nothing_else_does: needs setfattr and setcap"
+        );
+        return;
+    }
+    for (command, changes) in cases {
+        for ctime in [Ctime::Kept, Ctime::Doubtful(Doubt::Attributes)] {
+            let (directory, root, mut index) = based_on(image(), ctime);
+            let top = directory.path().join("root");
+            sh(&top, command);
+            let found = index.rescan(&root, 1).unwrap();
+            assert_eq!(shown(&found), *changes, "{command}, {ctime:?}");
+            let (_copy, copy) = support::root();
+            apply(&copy, image()).unwrap();
+            unpack(&copy, LayerReader::new(Cursor::new(layer(&root, &found)))).unwrap();
+            for name in ["a", "cap", "plain"] {
+                assert_eq!(
+                    copy.xattrs(&path(name)).unwrap(),
+                    root.xattrs(&path(name)).unwrap(),
+                    "{command}: {name}"
+                );
+            }
+        }
+    }
+}
+
+/// `cap_net_raw=ep`, as the kernel keeps it.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn has(tool: &str) -> bool {
+    let script = format!("command -v {tool} >/dev/null");
+    std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success()
+}
+
+#[test]
 fn a_change_right_after_a_scan_is_seen() {
     let (directory, root, mut index) = based();
     let conf = directory.path().join("root/etc/conf");
@@ -196,7 +322,12 @@ fn what_is_kept_out_is_in_no_change_set_and_no_layer() {
 
 #[test]
 fn a_refreshed_index_has_seen_a_copy_and_nothing_more() {
-    let (directory, root, mut index) = based();
+    for ctime in [Ctime::Kept, Ctime::Doubtful(Doubt::Clock)] {
+        refreshed(based_on(image(), ctime));
+    }
+}
+
+fn refreshed((directory, root, mut index): (TempDir, Root, Index)) {
     let top = directory.path().join("root");
     sh(
         &top,
