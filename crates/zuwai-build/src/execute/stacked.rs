@@ -37,7 +37,7 @@ impl StackedTree {
         let upper = self.stack.upper()?;
         command(&self.root, Some(self.stack.mount(Some(&upper))))?;
         let changes = overlay::changes(&self.root, &upper)?;
-        self.push(upper)?;
+        self.keep(upper, &changes)?;
         Ok(changes)
     }
 
@@ -53,11 +53,7 @@ impl StackedTree {
         let root = self.stack.writable(&upper)?;
         let changes = write(&root)?;
         overlay::settle(root, &upper)?;
-        if changes.is_empty() {
-            upper.remove()?;
-        } else {
-            self.push(upper)?;
-        }
+        self.keep(upper, &changes)?;
         Ok(changes)
     }
 
@@ -84,6 +80,11 @@ impl StackedTree {
         drop(self.root);
         let sole = |layer: &&Arc<LayerDir>| Arc::strong_count(layer) == 1;
         self.stack.layers().iter().filter(sole).try_for_each(|layer| layer.remove())
+    }
+
+    /// Puts what was written on top; without changes there is nothing in it that the tree does not show already.
+    fn keep(&mut self, upper: LayerDir, changes: &ChangeSet) -> Result<(), StepError> {
+        if changes.is_empty() { Ok(upper.remove()?) } else { self.push(upper) }
     }
 
     fn push(&mut self, layer: LayerDir) -> Result<(), StepError> {
