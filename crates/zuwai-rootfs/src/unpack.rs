@@ -11,6 +11,7 @@
 //! ([`adopt_parents`]), and for the rare ones that are only understood together with those below.
 
 mod adopt;
+mod fill;
 mod layer_dir;
 mod make;
 mod marks;

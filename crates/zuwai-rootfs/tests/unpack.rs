@@ -42,6 +42,54 @@ fn owners_modes_times_and_special_bits_are_the_layers() {
 }
 
 #[test]
+fn what_a_directory_hands_down_to_new_files_is_not_taken() {
+    if !is_root("what_a_directory_hands_down_to_new_files_is_not_taken") {
+        return;
+    }
+    let owned = |name: &str, gid: u32, mode: u32| {
+        file(name, name).with(|entry| (entry.gid, entry.mode) = (gid, mode))
+    };
+    let (directory, root) = root();
+    let mut items = vec![dir("d").with(|entry| (entry.mode, entry.gid) = (0o2775, 50))];
+    // Again and again in one directory: what is known of new files there must fit each.
+    let wanted =
+        [(0, 0o644), (50, 0o644), (50, 0o666), (0, 0o666), (0, 0o4755), (50, 0o2711), (7, 0o777), (0, 0)];
+    for (number, (gid, mode)) in wanted.into_iter().enumerate() {
+        items.push(owned(&format!("d/{number}"), gid, mode));
+    }
+    items.push(dir("d"));
+    items.push(owned("d/after", 50, 0o644));
+    items.push(owned("d/last", 0, 0o644));
+    apply(&root, items).unwrap();
+    let look = |name: &str| std::fs::metadata(directory.path().join("root/d").join(name)).unwrap();
+    for (number, (gid, mode)) in wanted.into_iter().enumerate() {
+        let found = look(&number.to_string());
+        assert_eq!((found.gid(), found.mode() & 0o7777), (gid, mode), "{number}");
+    }
+    assert_eq!((look("after").gid(), look("last").gid()), (50, 0));
+}
+
+#[test]
+fn names_that_change_while_files_are_filled_end_as_the_layer_says() {
+    let (directory, root) = root();
+    let mut items = vec![dir("d")];
+    for number in 0..200 {
+        let name = |of: &str| format!("d/{of}{number}");
+        items.push(file(&name("a"), &format!("first {number}")));
+        items.push(hard(&name("b"), &name("a")));
+        items.push(file(&name("a"), &"second ".repeat(number * 100)));
+        items.push(file("d/one", &number.to_string()));
+    }
+    apply(&root, items).unwrap();
+    let read = |name: String| std::fs::read_to_string(directory.path().join("root/d").join(name)).unwrap();
+    for number in 0..200 {
+        assert_eq!(read(format!("b{number}")), format!("first {number}"));
+        assert_eq!(read(format!("a{number}")), "second ".repeat(number * 100));
+    }
+    assert_eq!(read("one".to_owned()), "199");
+}
+
+#[test]
 fn what_a_layer_replaces_is_gone() {
     let old = || {
         vec![

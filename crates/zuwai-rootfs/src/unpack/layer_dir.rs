@@ -125,7 +125,7 @@ impl Unpacker<'_> {
             return Ok(());
         };
         let Some(parent) = self.parent(path, Purpose::Parent)? else { return Err(Stop::NeedsBelow) };
-        let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path };
+        let place = parent.place(self.root, name, path);
         match &entry.kind {
             EntryKind::Directory => self.directory(place, entry),
             EntryKind::Hardlink { target } => self.hardlink(place, target),
@@ -168,7 +168,7 @@ impl Unpacker<'_> {
         }
         self.maker.metadata(&handle, entry)?;
         self.note_directory(entry);
-        self.parents.keep(Parent { named: path.clone(), real: path.clone(), handle });
+        self.parents.keep(Parent::new(path.clone(), path.clone(), handle));
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl Unpacker<'_> {
         if self.hides(&parent.named) {
             return Ok(()); // nothing from below is seen there
         }
-        let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path };
+        let place = parent.place(self.root, name, path);
         match Metadata::at(place.directory, name) {
             Err(Errno::NOENT) => self.leave_out(place),
             Err(error) => Err(RootfsError::io("look at", path)(error).into()),
@@ -317,7 +317,7 @@ impl Unpacker<'_> {
             },
             Err(error) => return Err(RootfsError::io("open directory", &named)(error).into()),
         };
-        Ok(Some(self.parents.keep(Parent { real: named.clone(), named, handle })))
+        Ok(Some(self.parents.keep(Parent::new(named.clone(), named, handle))))
     }
 
     /// Opens a directory and makes what is missing of it.
@@ -364,6 +364,7 @@ impl Unpacker<'_> {
     /// Sets the directories' times, the deepest first, and of two entries of one directory the last.
     fn set_times(&mut self) -> Result<(), Stop> {
         self.parents.clear();
+        self.maker.finish()?;
         for (path, mtime) in self.directories.iter().rev() {
             let directory =
                 walk::open_beneath(self.root, path).map_err(RootfsError::io("open directory", path))?;

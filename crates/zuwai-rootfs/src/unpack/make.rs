@@ -1,16 +1,20 @@
 //! Making what an entry says, in an open directory.
 
-use std::io::Read;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use zuwai_layer::{Entry, EntryKind, ImagePath, LayerReader, Xattrs};
 
 use super::Refused;
+use super::fill::{self, Filler, Finish};
+use super::parents::Fresh;
 use crate::error::RootfsError;
 use crate::fingerprint::{self, Fingerprinter, Fingerprints, Observed};
-use crate::metadata::Timestamp;
+use crate::metadata::{Metadata, Timestamp};
 use crate::overlay::nodes::{self, Marks, Node};
 use crate::root::Root;
 
@@ -21,6 +25,8 @@ pub(super) struct Place<'a> {
     pub(super) directory: BorrowedFd<'a>,
     pub(super) name: &'a [u8],
     pub(super) path: &'a ImagePath,
+    /// What is known of new files in the directory.
+    pub(super) fresh: &'a Cell<Option<Fresh>>,
 }
 
 /// What became of an entry.
@@ -51,6 +57,7 @@ pub(super) struct Maker {
     pub(super) refused: Refused,
     /// What is seen of contents, if anybody wants to know.
     pub(super) fingerprints: Option<Fingerprints>,
+    pub(super) filler: Option<Filler>,
 }
 
 impl Maker {
@@ -62,7 +69,7 @@ impl Maker {
         layer: &mut LayerReader<R>,
     ) -> Result<Outcome, RootfsError> {
         match &entry.kind {
-            EntryKind::File { .. } => self.file(place, entry, layer),
+            EntryKind::File { size } => self.file(place, entry, *size, layer),
             EntryKind::Symlink { target } => self.symlink(place, entry, target),
             EntryKind::CharDevice { major, minor } => {
                 let device = rustix::fs::makedev(*major, *minor);
@@ -81,26 +88,67 @@ impl Maker {
         &mut self,
         place: Place<'_>,
         entry: &Entry,
+        size: u64,
         layer: &mut LayerReader<R>,
     ) -> Result<Outcome, RootfsError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = match rustix::fs::openat(place.directory, place.name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => std::fs::File::from(file),
+        let asked = entry.mode & 0o777;
+        let mode = Mode::from_raw_mode(asked);
+        let mut file = match rustix::fs::openat(place.directory, place.name, flags, mode) {
+            Ok(file) => File::from(file),
             Err(Errno::EXIST) => return Ok(Outcome::Exists),
             Err(error) => return Err(RootfsError::io("create", place.path)(error)),
         };
-        if let Some(known) = &mut self.fingerprints {
-            let mut observed = Observed::new(file);
-            layer.copy_content(&mut observed)?.map_err(RootfsError::io("write", place.path))?;
-            file = observed.inner;
-            known.insert(place.path, finish(observed.digest, entry));
-        } else {
-            layer.copy_content(&mut file)?.map_err(RootfsError::io("write", place.path))?;
+        let mut finish = Finish { mtime: Some(entry.mtime), ..Finish::of(entry) };
+        let fresh = fresh(place, asked, &file)?;
+        if (fresh.uid, fresh.gid) == (entry.uid, entry.gid) {
+            finish.owner = None;
         }
-        self.metadata(&file, entry)?;
-        rustix::fs::futimens(&file, &times(entry.mtime))
-            .map_err(RootfsError::io("set the times of", place.path))?;
+        if fresh.mode == entry.mode {
+            finish.mode = None;
+        }
+        if size > fill::SMALL {
+            self.copy(place, entry, layer, &mut file)?;
+            finish.apply(&file, &mut self.refused)?;
+            return Ok(Outcome::Done);
+        }
+        let mut filler = match self.filler.take() {
+            Some(filler) => filler,
+            None => Filler::spawn().map_err(RootfsError::io("start a thread to write", place.path))?,
+        };
+        self.copy(place, entry, layer, filler.content())?;
+        let goes_on = filler.add(file, finish);
+        self.filler = Some(filler);
+        if !goes_on {
+            self.finish()?;
+        }
         Ok(Outcome::Done)
+    }
+
+    /// Copies the content of a file.
+    fn copy<R: Read>(
+        &mut self,
+        place: Place<'_>,
+        entry: &Entry,
+        layer: &mut LayerReader<R>,
+        sink: &mut impl Write,
+    ) -> Result<(), RootfsError> {
+        let Some(known) = &mut self.fingerprints else {
+            layer.copy_content(sink)?.map_err(RootfsError::io("write", place.path))?;
+            return Ok(());
+        };
+        let mut observed = Observed::new(sink);
+        layer.copy_content(&mut observed)?.map_err(RootfsError::io("write", place.path))?;
+        known.insert(place.path, fingerprint(observed.digest, entry));
+        Ok(())
+    }
+
+    /// Waits until all files have their content and metadata.
+    pub(super) fn finish(&mut self) -> Result<(), RootfsError> {
+        if let Some(filler) = self.filler.take() {
+            self.refused.add(filler.finish()?);
+        }
+        Ok(())
     }
 
     fn symlink(&mut self, place: Place<'_>, entry: &Entry, target: &[u8]) -> Result<Outcome, RootfsError> {
@@ -156,27 +204,9 @@ impl Maker {
         }
     }
 
-    /// Owner, mode and extended attributes of an open file or directory. The owner first: giving a file away takes its
-    /// set-user-ID bit and its capabilities.
-    pub(super) fn metadata(&mut self, file: impl AsFd, entry: &Entry) -> Result<(), RootfsError> {
-        let (file, path) = (file.as_fd(), &entry.path);
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        match rustix::fs::fchown(file, Some(uid), Some(gid)) {
-            Err(Errno::PERM | Errno::INVAL) => self.refused.owners += 1,
-            other => other.map_err(RootfsError::io("set the owner of", path))?,
-        }
-        for (name, value) in belonging(&entry.xattrs) {
-            match rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
-                Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSPC) => {
-                    self.refused.xattrs += 1;
-                    let name = String::from_utf8_lossy(name);
-                    tracing::debug!(%path, %name, "extended attribute left out: refused");
-                }
-                other => other.map_err(RootfsError::io("set extended attributes of", path))?,
-            }
-        }
-        rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))
-            .map_err(RootfsError::io("set the mode of", path))
+    /// Owner, mode and extended attributes of an open directory.
+    pub(super) fn metadata(&mut self, directory: impl AsFd, entry: &Entry) -> Result<(), RootfsError> {
+        Finish::of(entry).apply(directory, &mut self.refused)
     }
 
     fn owner(&mut self, place: Place<'_>, entry: &Entry) -> Result<(), RootfsError> {
@@ -190,7 +220,20 @@ impl Maker {
     }
 }
 
-fn finish(digest: Fingerprinter, entry: &Entry) -> u64 {
+/// What a new file came out as.
+fn fresh(place: Place<'_>, asked: u32, file: &File) -> Result<Fresh, RootfsError> {
+    match place.fresh.get() {
+        Some(fresh) if fresh.asked == asked => Ok(fresh),
+        _ => {
+            let there = Metadata::of(file).map_err(RootfsError::io("look at", place.path))?;
+            let fresh = Fresh { asked, mode: there.mode, uid: there.uid, gid: there.gid };
+            place.fresh.set(Some(fresh));
+            Ok(fresh)
+        }
+    }
+}
+
+fn fingerprint(digest: Fingerprinter, entry: &Entry) -> u64 {
     let xattrs: Xattrs =
         belonging(&entry.xattrs).map(|(name, value)| (name.clone(), value.clone())).collect();
     digest.finish(&xattrs)
@@ -211,7 +254,7 @@ fn node_later(place: Place<'_>, entry: &Entry, kind: FileType, device: u64) -> R
 
 /// The extended attributes that are set: an image may carry others, such as labels, that belong to where it was made,
 /// or overlayfs's own, which would let it reach into other layers.
-fn belonging(xattrs: &Xattrs) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+pub(super) fn belonging(xattrs: &Xattrs) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
     xattrs.iter().filter(|(name, _)| crate::metadata::belongs_to_image(name))
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use zuwai_layer::{Entry, EntryKind, ImagePath, LayerItem, LayerReader};
 
-use super::make::{Maker, Outcome, Place, make_parent, open_directory, times};
+use super::make::{Maker, Outcome, make_parent, open_directory, times};
 use super::parents::{OpenParents, Parent};
 use super::{Hidden, Unpacked};
 use crate::error::RootfsError;
@@ -74,7 +74,7 @@ impl Unpacker<'_> {
             EntryKind::Directory => self.directory(&parent, name, &real, entry)?,
             EntryKind::Hardlink { target } => self.hardlink(&parent, name, &real, target)?,
             _ => {
-                let place = Place { root: self.root, directory: parent.handle.as_fd(), name, path: &real };
+                let place = parent.place(self.root, name, &real);
                 match self.maker.make(place, entry, layer)? {
                     Outcome::Exists if !self.make_room(&real)? => false,
                     Outcome::Exists => self.maker.make(place, entry, layer)?.without_rival(&real)?,
@@ -129,7 +129,7 @@ impl Unpacker<'_> {
         self.maker.metadata(&handle, entry)?;
         self.directories.insert(real.clone(), entry.mtime);
         if entry.path == *real {
-            self.parents.keep(Parent { named: entry.path.clone(), real: real.clone(), handle });
+            self.parents.keep(Parent::new(entry.path.clone(), real.clone(), handle));
         }
         Ok(true)
     }
@@ -255,7 +255,7 @@ impl Unpacker<'_> {
             Err(Errno::NOENT | Errno::NOTDIR) if !make => return Ok(None),
             Err(error) => return Err(RootfsError::io("open directory", &real)(error)),
         };
-        Ok(Some(self.parents.keep(Parent { named, real, handle })))
+        Ok(Some(self.parents.keep(Parent::new(named, real, handle))))
     }
 
     fn make_parents(&mut self, real: &ImagePath) -> Result<OwnedFd, RootfsError> {
@@ -278,6 +278,7 @@ impl Unpacker<'_> {
     /// Sets the directories' times, the deepest first, and of two entries of one directory the last.
     fn finish(mut self) -> Result<Unpacked, RootfsError> {
         self.parents.clear();
+        self.maker.finish()?;
         for (path, mtime) in self.directories.into_iter().rev() {
             match walk::open(self.root, &path) {
                 Ok(directory) => rustix::fs::futimens(&directory, &times(mtime))
