@@ -317,6 +317,10 @@ fn ending(exit_code: i32, signal: Option<i32>) -> String {
     match signal {
         Some(9) => "signal: killed (exit status 137), often for want of memory".to_owned(),
         Some(signal) => format!("signal {signal} (exit status {exit_code})"),
+        // What a shell says when the program that it ran was killed.
+        None if exit_code == 137 => {
+            "exit status 137: a program was killed, often for want of memory".to_owned()
+        }
         None => format!("exit status {exit_code}"),
     }
 }

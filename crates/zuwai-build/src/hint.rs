@@ -83,7 +83,7 @@ impl StepError {
             Self::DiffId { .. } => Some(
                 "the image does not hold together in its registry; build and push it anew".to_owned(),
             ),
-            Self::Failed { signal: Some(9), .. } => Some(
+            Self::Failed { exit_code: 137, .. } => Some(
                 "the kernel kills what needs more memory than there is: raise the memory limit of the container, or let \
                  the command do less at a time"
                     .to_owned(),

@@ -27,6 +27,7 @@ pub mod request;
 pub mod secret;
 pub mod ssh;
 pub mod state_dir;
+mod stopping;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -48,6 +49,7 @@ use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
 use crate::plan::planner::{self, Inputs};
 use crate::state_dir::StateDir;
+use crate::stopping::unless_stopped;
 
 /// No Dockerfile is longer than this many bytes.
 const DOCKERFILE_LIMIT: u64 = 16 << 20;
@@ -79,7 +81,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     if request.outputs.check_push_permission {
         for reference in &request.outputs.push {
             runtime
-                .block_on(registry.check_push_permission(reference))
+                .block_on(unless_stopped(&surroundings.interrupt, registry.check_push_permission(reference)))?
                 .map_err(|source| BuildError::PushPermission { source: Box::new(source) })?;
         }
     }
@@ -109,12 +111,14 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let state = StateDir::create(&request.root_dir)?;
     state.remove_when_given_up(&surroundings.interrupt);
     let store = Store::create(state.path().join("store"))?;
+    let closing = store.clone();
+    surroundings.interrupt.when_raised(move || closing.close());
     let network = Network { runtime: &runtime, registry: &registry, images: &images };
     let work = Work { dockerfile: &dockerfile, plan: &plan, builder_args: &builder_args };
     let executor = Executor::new(request, surroundings, work, network, &store, &state)?;
     let image = executor.run(&created)?;
     surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
-    output::write(&request.outputs, &image, &store, &runtime, &registry)?;
+    output::write(&request.outputs, &image, &store, &runtime, &registry, &surroundings.interrupt)?;
     Ok(result(&image))
 }
 

@@ -11,10 +11,12 @@ use zuwai_oci::image::Image;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
+use zuwai_rootfs::signals::Interrupt;
 
 use crate::error::BuildError;
 use crate::promised_file::PromisedFile;
 use crate::request::Outputs;
+use crate::stopping::unless_stopped;
 
 /// Writes archives, then pushes, then writes what is to be known of the image. A refused push leaves the archives that
 /// were asked for, and a place that cannot be written is found before anything is pushed.
@@ -27,6 +29,7 @@ pub fn write(
     store: &Store,
     runtime: &Runtime,
     registry: &Registry,
+    interrupt: &Interrupt,
 ) -> Result<(), BuildError> {
     let all_names = || outputs.push.iter().chain(&outputs.names);
     let names: Vec<Reference> = all_names().cloned().collect();
@@ -67,7 +70,8 @@ pub fn write(
     }
     for reference in &outputs.push {
         tracing::info!("Pushing image to {}", reference.familiar());
-        runtime.block_on(registry.push(image, store, reference)).map_err(|source| BuildError::Push {
+        let pushed = runtime.block_on(unless_stopped(interrupt, registry.push(image, store, reference)))?;
+        pushed.map_err(|source| BuildError::Push {
             reference: Box::new(reference.clone()),
             source: Box::new(source),
         })?;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use zuwai_layer::Digest;
 use zuwai_layer::digest::Digester;
@@ -32,6 +32,7 @@ struct Inner {
     directory: PathBuf,
     /// Tells apart temporary files of one process.
     next: AtomicU64,
+    closed: AtomicBool,
 }
 
 /// Digest and length of a blob that was written.
@@ -49,7 +50,9 @@ impl Store {
         let directory = directory.into();
         let blobs = directory.join("blobs/sha256");
         fs::create_dir_all(&blobs).at("create", &blobs)?;
-        let store = Self { inner: Arc::new(Inner { directory, next: AtomicU64::new(0) }) };
+        let store = Self {
+            inner: Arc::new(Inner { directory, next: AtomicU64::new(0), closed: AtomicBool::new(false) }),
+        };
         let marker = store.directory().join("oci-layout");
         if !marker.exists() {
             store.replace_file("oci-layout", LAYOUT_FILE)?;
@@ -119,6 +122,19 @@ impl Store {
         }
     }
 
+    /// Takes nothing more: whoever is writing a blob or reading one that is being downloaded gets an error. For a program
+    /// that was told to end, whose other threads are in the midst of their work.
+    pub fn close(&self) {
+        self.inner.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn check_open(&self) -> io::Result<()> {
+        if self.inner.closed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the build is being stopped"));
+        }
+        Ok(())
+    }
+
     /// Stores a small document.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<StoredBlob, OciError> {
         let digest = Digest::of(bytes);
@@ -185,6 +201,7 @@ impl Drop for StagedBlob {
 
 impl Write for StagedBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store.check_open()?;
         self.file.write(bytes)
     }
 

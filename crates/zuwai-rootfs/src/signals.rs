@@ -42,15 +42,25 @@ struct State {
     next: u64,
     /// Commands to tell; without a channel, work that must be done before the program ends.
     running: Vec<(u64, Option<UnixStream>)>,
+    /// What to do when a signal is raised.
+    when_raised: Vec<Work>,
     /// What to do if the program ends before its work does.
-    leftovers: Vec<Leftover>,
+    when_given_up: Vec<Work>,
 }
 
-struct Leftover(Box<dyn FnOnce() + Send>);
+struct Work(Box<dyn FnOnce() + Send>);
 
-impl std::fmt::Debug for Leftover {
+impl Work {
+    fn do_all(all: Vec<Self>) {
+        for Self(work) in all {
+            work();
+        }
+    }
+}
+
+impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Leftover")
+        f.write_str("Work")
     }
 }
 
@@ -84,6 +94,9 @@ impl Interrupt {
             // A helper that has gone needs no order.
             let _ = tell(stream, &Order::Signal(signal));
         }
+        let work = std::mem::take(&mut state.when_raised);
+        drop(state);
+        Work::do_all(work);
     }
 
     /// The signal that was raised.
@@ -104,17 +117,26 @@ impl Interrupt {
         }
     }
 
+    /// Has something done as soon as a signal is raised, by the thread that raises it.
+    pub fn when_raised(&self, work: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        if state.signal.is_none() {
+            state.when_raised.push(Work(Box::new(work)));
+        } else {
+            drop(state);
+            work();
+        }
+    }
+
     /// Has something done by [`Interrupt::give_up`], beside what goes on in other threads.
     pub fn when_given_up(&self, work: impl FnOnce() + Send + 'static) {
-        self.state().leftovers.push(Leftover(Box::new(work)));
+        self.state().when_given_up.push(Work(Box::new(work)));
     }
 
     /// Does what is left to do where the program must end and its work goes on: to be called right before that.
     pub fn give_up(&self) {
-        let leftovers = std::mem::take(&mut self.state().leftovers);
-        for Leftover(work) in leftovers {
-            work();
-        }
+        let work = std::mem::take(&mut self.state().when_given_up);
+        Work::do_all(work);
     }
 
     /// Has a command told, until the result is dropped.
@@ -307,18 +329,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_do_is_done_once() {
+    fn what_is_to_be_done_is_done_once_and_in_its_time() {
         let interrupt = Interrupt::new();
-        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
-        let counted = Arc::clone(&count);
-        interrupt.when_given_up(move || {
-            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        });
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let noting = |what: &'static str| {
+            let done = Arc::clone(&done);
+            move || done.lock().unwrap().push(what)
+        };
+        interrupt.when_given_up(noting("given up"));
+        interrupt.when_raised(noting("raised"));
+        assert!(done.lock().unwrap().is_empty());
+        interrupt.clone().raise(libc::SIGTERM);
         interrupt.raise(libc::SIGTERM);
-        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
-        interrupt.give_up();
+        interrupt.when_raised(noting("raised before"));
+        assert_eq!(*done.lock().unwrap(), ["raised", "raised before"]);
         interrupt.clone().give_up();
-        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+        interrupt.give_up();
+        assert_eq!(*done.lock().unwrap(), ["raised", "raised before", "given up"]);
     }
 
     #[test]

@@ -240,13 +240,17 @@ fn secrets_and_keys_on_volumes_are_not_seen_by_run() {
 #[test]
 fn a_command_that_takes_too_much_memory_is_said_to() {
     let Some(place) = Place::new() else { return };
-    let dockerfile = "FROM BASE\nRUN echo ready; exec dd if=/dev/zero of=/dev/null bs=400M count=1\n";
+    // The command itself, and a program that a shell runs.
+    let dockerfiles = ["exec dd", "dd"]
+        .map(|dd| format!("FROM BASE\nRUN {dd} if=/dev/zero of=/dev/null bs=400M count=1 || exit $?\n"));
     // Podman's monitor notes in its working directory that there was too little memory.
     let notes = scratch("notes");
-    for (environment, _) in MODES {
+    for ((environment, _), dockerfile) in
+        MODES.iter().flat_map(|mode| dockerfiles.iter().map(move |text| (mode, text)))
+    {
         let mut command = place.podman.command();
         command.current_dir(notes.path()).args(["run", "--rm", "--network=host"]);
-        command.args(["--memory=128m", "--memory-swap=128m"]).args(place.flags(environment, dockerfile));
+        command.args(["--memory=128m", "--memory-swap=128m"]).args(place.flags(*environment, dockerfile));
         let built = run(command.arg(place.podman.executor()).args(ARGUMENTS));
         assert_eq!(built.code, 137, "{environment:?}: {}", built.all());
         assert!(built.stderr.contains("for want of memory"), "{environment:?}: {}", built.all());

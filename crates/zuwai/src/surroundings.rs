@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use zuwai_build::{CommandOutput, Surroundings};
@@ -36,6 +37,9 @@ pub fn read_with_volumes(
     secrets: &[PathBuf],
 ) -> Surroundings {
     let mut surroundings = read(environment, docker_config);
+    // An agent is asked for as long as the build goes on; other secrets have been read.
+    let is_socket = |path: &&PathBuf| path.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
+    surroundings.keep_out.extend(secrets.iter().filter(is_socket).cloned());
     if surroundings.container.is_some() {
         // Its real name must be known before anything can be built there; that it cannot be made is said there.
         let _ = std::fs::create_dir_all(state);

@@ -33,6 +33,7 @@ pub struct Download {
 
 /// What a download's task, its waiters and its readers share.
 pub(crate) struct State {
+    store: Store,
     digest: Digest,
     size: u64,
     progress: Mutex<Progress>,
@@ -49,8 +50,9 @@ struct Progress {
 }
 
 impl State {
-    fn new(blob: &Descriptor) -> Arc<Self> {
+    fn new(blob: &Descriptor, store: &Store) -> Arc<Self> {
         Arc::new(Self {
+            store: store.clone(),
             digest: blob.digest,
             size: blob.size,
             progress: Mutex::default(),
@@ -155,6 +157,7 @@ impl Read for DownloadReader {
         if buffer.is_empty() {
             return Ok(0);
         }
+        self.state.store.check_open()?;
         let mut progress = lock(&self.state.progress);
         let (file, available) = loop {
             if let Some(Err(error)) = &progress.outcome {
@@ -204,7 +207,7 @@ impl Registry {
         {
             return Download::of(state);
         }
-        let state = State::new(blob);
+        let state = State::new(blob, store);
         if store.size(&blob.digest) == Some(blob.size) {
             state.finish(
                 store.reader(&blob.digest).map(|file| state.advance(Some(Arc::new(file)), blob.size)),

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use zuwai_testkit::Registry;
 use zuwai_testkit::base::Base;
@@ -175,11 +176,11 @@ fn a_signal_ends_a_build_that_waits_for_a_registry() {
 #[test]
 fn a_signal_ends_a_build_that_makes_a_layer() {
     let Some(place) = Place::new() else { return };
-    let mut building =
-        place.start(&[], &[], "FROM BASE\nRUN head -c 400000000 /dev/urandom > /large; echo ready\n");
-    building.says("ready");
-    // The command has ended, and its layer is being written.
-    while !descendants(building.id()).is_empty() {}
+    let dockerfile = "FROM BASE\nRUN head -c 400000000 /dev/urandom > /large\n";
+    let building = place.start(&[], &["--verbosity=info"], dockerfile);
+    while !fs::read_to_string(&building.log).unwrap().contains("Taking snapshot") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     building.signal("TERM");
     assert_eq!(building.ends(), (143, Vec::new()));
     assert_eq!(place.left(), Vec::<PathBuf>::new());
@@ -207,6 +208,40 @@ fn output_is_what_the_command_wrote() {
     let (long, rest) = output.split_at(10 << 20);
     assert!(long.iter().all(|byte| *byte == 0xff));
     assert_eq!(rest, b"a\0b\r\x1b[1m\nno end");
+}
+
+#[test]
+fn output_of_stages_side_by_side_is_in_labelled_lines() {
+    let Some(place) = Place::new() else { return };
+    let talk = |name: &str| {
+        format!(
+            "for i in $(seq 200); do printf '{name} '; echo {name} $i; echo {name} error >&2; done; printf '{name} end'"
+        )
+    };
+    let dockerfile = format!(
+        "FROM BASE AS one\nRUN {}; touch /one\nFROM BASE AS two\nRUN {}; touch /two\n\
+         FROM BASE\nCOPY --from=one /one /\nCOPY --from=two /two /\nRUN echo last\n",
+        talk("1"),
+        talk("2")
+    );
+    let (code, output) = place.start(&[], &["--jobs=2"], &dockerfile).ends();
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!(code, 0, "{output}");
+    let of = |label: &str| -> String {
+        output.lines().filter_map(|line| line.strip_prefix(label)).map(|line| format!("{line}\n")).collect()
+    };
+    for (label, name) in [("[one] ", "1"), ("[two] ", "2")] {
+        let expected: String = (1..=200).map(|number| format!("{name} {name} {number}\n")).collect();
+        assert_eq!(of(label), format!("{expected}{name} end\n"));
+    }
+    assert_eq!(output.lines().count(), 2 * 201 + 1, "{output}");
+    let (code, output) = place.start(&[], &["--jobs=1"], &dockerfile).ends();
+    let plain: String = ["1", "2"]
+        .map(|name| {
+            (1..=200).map(|number| format!("{name} {name} {number}\n")).collect::<String>() + name + " end"
+        })
+        .concat();
+    assert_eq!((code, String::from_utf8(output).unwrap()), (0, plain + "last\n"));
 }
 
 #[test]
