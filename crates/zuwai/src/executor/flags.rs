@@ -132,7 +132,7 @@ pub const EXECUTOR: &[Flag] = &[
     flag("skip-unused-stages", Bool, "build only stages the image needs").always_so("others are never built"),
     flag("snapshot-mode", Word("string", &["full", "redo", "time"]), "how changed files are found")
         .default("full")
-        .always_so("every change is found at the cost of the cheaper modes"),
+        .always_so("every change is found, and files are read only where their times do not tell"),
     flag("snapshotMode", Word("string", &["full", "redo", "time"]), "old name of --snapshot-mode")
         .deprecated_for("snapshot-mode"),
     flag("ssh", List, "SSH agent for RUN --mount=type=ssh: default, or ID=SOCKET or ID=KEY[,KEY]"),
