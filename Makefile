@@ -1,4 +1,7 @@
 # make        builds Zuwai and, with it, its own executor image: out/oci/ (an OCI layout) and out/executor.tar
+# make debug-image
+#             builds the executor image with a shell, for CI systems: out/oci-debug/ and out/executor-debug.tar;
+#             BUSYBOX is a static busybox, the installed one by default
 # make test   runs all tests; as root on Debian or Ubuntu it first installs what they need
 # make fuzz   fuzzes every target for ten minutes (needs cargo-fuzz; see docs/fuzzing.md)
 # make bench  times whole builds against buildah (needs root; see benches/README.md)
@@ -8,7 +11,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 ZUWAI := target/$(TARGET)/release/zuwai
 STAGE := out/context
 
-.PHONY: all build image test lint fuzz bench clean
+.PHONY: all build image debug-image test lint fuzz bench clean
 
 all: image
 
@@ -26,6 +29,16 @@ image: build
 	@$(ZUWAI) ca-roots > $(STAGE)/kaniko/ssl/certs/ca-certificates.crt
 	$(ZUWAI) build -t zuwai/executor:dev -f deploy/Dockerfile \
 		-o type=oci,dest=out/oci,tar=false -o type=docker,dest=out/executor.tar $(STAGE)
+
+BUSYBOX ?= $(shell command -v busybox)
+
+debug-image: image
+	@test -n "$(BUSYBOX)" || { echo "needs a static busybox: install busybox-static, or set BUSYBOX" >&2; exit 1; }
+	@rm -rf out/oci-debug out/executor-debug.tar
+	@mkdir -p $(STAGE)/busybox
+	@cp $(BUSYBOX) $(STAGE)/busybox/busybox
+	$(ZUWAI) build -t zuwai/executor:debug -f deploy/Dockerfile.debug \
+		-o type=oci,dest=out/oci-debug,tar=false -o type=docker,dest=out/executor-debug.tar $(STAGE)
 
 test:
 	@scripts/install-test-tools

@@ -165,6 +165,12 @@ pub enum BuildError {
     /// The place where commands run cannot be had.
     #[error("cannot settle where commands run")]
     Isolation(#[source] RunError),
+    /// Nothing can be built in the container's own `/`.
+    #[error(transparent)]
+    Preflight(#[from] zuwai_rootfs::in_place::PreflightError),
+    /// The container's own files cannot be moved aside, or back.
+    #[error(transparent)]
+    InPlace(#[from] zuwai_rootfs::in_place::InPlaceError),
     /// The store of blobs failed.
     #[error("cannot store the image's blobs")]
     Store(#[from] OciError),

@@ -43,6 +43,8 @@ pub struct BuildRequest {
     pub force: bool,
     /// Directory for everything a build keeps on disk; made if missing.
     pub root_dir: PathBuf,
+    /// Leaves the image's files in `/` after a build in place (`--materialize`).
+    pub materialize: bool,
     /// The image's time stamps, in seconds since 1970.
     pub created: i64,
     /// How new layers are compressed.

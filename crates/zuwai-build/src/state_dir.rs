@@ -1,14 +1,22 @@
-//! Everything one build keeps on disk, in a directory of its own that goes when the build ends.
+//! Everything a build keeps on disk, in a directory of its own that goes when the build ends.
 
-use std::fs;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zuwai_rootfs::signals::Interrupt;
+use zuwai_rootfs::{KeepOut, Root, park};
 
 use crate::error::BuildError;
-use crate::execute::in_place::OWN;
+
+/// What names of builds' directories begin with.
+const BUILD: &str = "build-";
+
+/// What a directory is called until its lock is held.
+const STARTING: &str = "starting-";
+
+const LOCK: &str = "lock";
 
 /// How often the directory of a build that goes on is emptied before it is left.
 const ATTEMPTS: usize = 100;
@@ -16,17 +24,21 @@ const ATTEMPTS: usize = 100;
 /// The state of one build: `ROOT_DIR/build-N`, readable by its owner alone.
 ///
 /// Two builds never share one, so that builds side by side and builds one after the other do not see each other's
-/// trees. The directory is removed when the value is dropped, whatever way the build ended.
+/// trees. The directory is removed when the value is dropped, whatever way the build ended. A build that is killed leaves
+/// it: the next one removes it, for the lock in it tells the living from the dead. The kernel lets go of that when a
+/// build ends, however it ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
+    _lock: File,
 }
 
 impl StateDir {
     /// The directory of trees in it.
     pub const TREES: &str = "trees";
 
-    /// Makes a new directory below `root_dir`, which is made too if it is missing.
+    /// Makes a new directory below `root_dir`, which is made too if it is missing. Those that killed builds have left
+    /// there go.
     ///
     /// # Errors
     /// When a directory cannot be made, for instance on a read-only or full file system.
@@ -34,11 +46,20 @@ impl StateDir {
         let failed = |path: &Path, source| BuildError::State { path: path.to_owned(), source };
         fs::create_dir_all(root_dir).map_err(|source| failed(root_dir, source))?;
         let root_dir = fs::canonicalize(root_dir).map_err(|source| failed(root_dir, source))?;
+        remove_left(&root_dir);
+        let (starting, lock) = start(&root_dir)?;
         for number in 0.. {
-            let path = root_dir.join(format!("build-{number}"));
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            let path = root_dir.join(format!("{BUILD}{number}"));
+            // Never onto another build's directory, for no such directory is empty.
+            match fs::rename(&starting, &path) {
+                Ok(()) => return Ok(Self { path, _lock: lock }),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::AlreadyExists
+                            | io::ErrorKind::DirectoryNotEmpty
+                            | io::ErrorKind::NotADirectory
+                    ) => {}
                 Err(source) => return Err(failed(&path, source)),
             }
         }
@@ -62,7 +83,7 @@ impl StateDir {
     /// When the directory cannot be made.
     pub fn directory(&self, name: &str) -> Result<PathBuf, BuildError> {
         let path = self.path.join(name);
-        match fs::DirBuilder::new().mode(0o755).create(&path) {
+        match DirBuilder::new().mode(0o755).create(&path) {
             Ok(()) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
             Err(source) => Err(BuildError::State { path, source }),
@@ -78,12 +99,71 @@ impl Drop for StateDir {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    // Files of the container itself that could not be given back are nobody's to remove.
-    let own = path.join(StateDir::TREES).join(OWN);
-    if fs::read_dir(own).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Ok(());
+/// Makes a directory with a lock in it that is held: nobody ever sees one that has its name and not its lock.
+fn start(root_dir: &Path) -> Result<(PathBuf, File), BuildError> {
+    for number in 0.. {
+        let path = root_dir.join(format!("{STARTING}{number}"));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => {
+                let lock = lock(&path).map_err(|source| BuildError::State { path: path.clone(), source })?;
+                return Ok((path, lock));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(BuildError::State { path, source }),
+        }
     }
+    unreachable!("an unbounded range of names ends at an error")
+}
+
+fn lock(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(directory.join(LOCK))?;
+    if let Err(TryLockError::Error(error)) = file.try_lock() {
+        // A file system without locks: nobody can lock it, so nobody will take it for a dead build's.
+        tracing::debug!("{} cannot be locked: {error}", directory.display());
+    }
+    Ok(file)
+}
+
+/// Removes what killed builds have left. That something cannot be removed is no reason not to build.
+fn remove_left(root_dir: &Path) {
+    let Ok(entries) = fs::read_dir(root_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(BUILD));
+        let is_number = number.is_some_and(|number| number.parse::<u64>().is_ok());
+        if !is_number || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        // Held until all of it is gone.
+        let Some(_lock) = lock_of_the_dead(&path) else { continue };
+        tracing::info!("Removing {}, which a build that was killed has left", path.display());
+        if let Err(error) = remove(&path) {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+/// The lock of a directory whose build is no more; `None` if it is at it, or that cannot be told.
+fn lock_of_the_dead(directory: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).open(directory.join(LOCK)).ok()?;
+    match file.try_lock() {
+        Ok(()) => Some(file),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!("{} cannot be locked: {error}", directory.display());
+            None
+        }
+    }
+}
+
+/// Removes a directory however deep it is; the lock last, so that one that could not be removed whole is known again.
+fn remove(path: &Path) -> io::Result<()> {
+    let lock = zuwai_layer::ImagePath::new(LOCK).map(|lock| KeepOut::new([lock])).unwrap_or_default();
+    let root = Root::open(path, lock)?;
+    park::clear(&root).map_err(io::Error::other)?;
     fs::remove_dir_all(path)
 }
 
@@ -111,6 +191,8 @@ mod tests {
         assert!(inside.is_dir());
         drop(one);
         assert!(!inside.exists() && two.path().is_dir());
+        drop(two);
+        assert_eq!(fs::read_dir(&root_dir).unwrap().count(), 0);
     }
 
     #[test]
@@ -131,13 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn the_containers_own_files_are_never_removed() {
+    fn what_a_killed_build_has_left_goes_and_what_lives_stays() {
         let parent = tempfile::tempdir().unwrap();
-        let state = StateDir::create(parent.path()).unwrap();
-        let own = state.directory(StateDir::TREES).unwrap().join(OWN);
-        fs::create_dir_all(own.join("etc")).unwrap();
-        drop(state);
-        assert!(own.join("etc").is_dir());
+        let living = StateDir::create(parent.path()).unwrap();
+        // Nothing of a killed process is dropped, but the kernel closes its files.
+        let killed = StateDir::create(parent.path()).unwrap();
+        let left = killed.path().to_owned();
+        fs::create_dir_all(killed.directory("trees").unwrap().join("a/b")).unwrap();
+        let lock = killed._lock.try_clone().unwrap();
+        std::mem::forget(killed);
+        lock.unlock().unwrap();
+        let foreign = ["build-x", "other", "build-7"].map(|name| parent.path().join(name));
+        foreign.iter().for_each(|path| fs::create_dir(path).unwrap());
+        let next = StateDir::create(parent.path()).unwrap();
+        assert_eq!(next.path(), left, "its number is free again");
+        assert!(!left.join("trees").exists() && living.path().is_dir());
+        for path in foreign {
+            assert!(path.is_dir(), "{}: no build's, or not known to be a dead one's", path.display());
+        }
     }
 
     #[test]

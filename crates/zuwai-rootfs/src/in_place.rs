@@ -52,6 +52,12 @@ pub enum InPlaceError {
         /// The lock.
         path: PathBuf,
     },
+    /// The container has its own files back already.
+    #[error("the build in place has ended, and {path} is gone", path = path.display())]
+    Ended {
+        /// The parking directory.
+        path: PathBuf,
+    },
     /// The system refused something outside of the image.
     #[error("cannot {doing} {path}", path = path.display())]
     Io {

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use crate::base::Base;
 use crate::command::{Finished, must_run, program, run};
 use crate::registry::Registry;
+use crate::zuwai::{ExecutorImage, build_executor_image};
 
 /// An environment: what a container may do in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +147,24 @@ infra_command = "/pause"
     pub fn executor(&self) -> &'static str {
         static LOADED: OnceLock<&str> = OnceLock::new();
         LOADED.get_or_init(|| {
-            let archive = self.dir.join("executor.tar");
-            crate::zuwai::build_executor_image(&archive);
-            self.load(&format!("docker-archive:{}", archive.display()), "localhost/zuwai/executor:test");
+            self.load_executor(ExecutorImage::Plain, "localhost/zuwai/executor:test");
             "localhost/zuwai/executor:test"
         })
+    }
+
+    /// The same with a shell.
+    pub fn debug_executor(&self) -> &'static str {
+        static LOADED: OnceLock<&str> = OnceLock::new();
+        LOADED.get_or_init(|| {
+            self.load_executor(ExecutorImage::Debug, "localhost/zuwai/executor:test-debug");
+            "localhost/zuwai/executor:test-debug"
+        })
+    }
+
+    fn load_executor(&self, image: ExecutorImage, name: &str) {
+        let archive = self.dir.join(format!("executor-{}.tar", image.tag()));
+        build_executor_image(image, &archive);
+        self.load(&format!("docker-archive:{}", archive.display()), name);
     }
 
     /// Runs the executor in an environment, with host folders mounted.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use crate::case::Prepared;
 use crate::command::{clean, must_run, run};
 use crate::image::Image;
+use crate::need::find_program;
 
 /// The binary: `ZUWAI_BIN`, else the one cargo built beside the running test.
 ///
@@ -55,12 +56,31 @@ pub fn build(case: &Prepared, output: &Path) -> Result<Image, String> {
     }
 }
 
-/// Builds the executor image from `deploy/Dockerfile` with the program itself, as `make` does, into the docker archive `archive`
-/// with the tag `zuwai/executor:dev`.
+/// The images that are made of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutorImage {
+    /// The executor alone: `deploy/Dockerfile`.
+    Plain,
+    /// With a shell: `deploy/Dockerfile.debug`. It needs the program `busybox`, which must be a static one.
+    Debug,
+}
+
+impl ExecutorImage {
+    /// The tag after `zuwai/executor:`.
+    #[must_use]
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Plain => "dev",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// Builds an executor image with the program itself, as `make` does, into the docker archive `archive` with its tag.
 ///
 /// # Panics
 /// If that fails.
-pub fn build_executor_image(archive: &Path) {
+pub fn build_executor_image(image: ExecutorImage, archive: &Path) {
     let work = crate::cache::scratch("executor");
     let kaniko = work.path().join("kaniko");
     std::fs::create_dir_all(kaniko.join("ssl/certs")).unwrap();
@@ -71,10 +91,19 @@ pub fn build_executor_image(archive: &Path) {
     }
     let roots = must_run(zuwai().arg("ca-roots"));
     std::fs::write(kaniko.join("ssl/certs/ca-certificates.crt"), roots).unwrap();
-    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/Dockerfile");
+    let dockerfile = match image {
+        ExecutorImage::Plain => "Dockerfile",
+        ExecutorImage::Debug => {
+            let busybox = find_program("busybox").expect("busybox");
+            std::fs::create_dir(work.path().join("busybox")).unwrap();
+            std::fs::copy(busybox, work.path().join("busybox/busybox")).unwrap();
+            "Dockerfile.debug"
+        }
+    };
+    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(dockerfile);
     must_run(
         zuwai()
-            .args(["build", "-t", "zuwai/executor:dev", "-f"])
+            .args(["build", "-t", &format!("zuwai/executor:{}", image.tag()), "-f"])
             .arg(dockerfile)
             .arg("-o")
             .arg(format!("type=docker,dest={}", archive.display()))

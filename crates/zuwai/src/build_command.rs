@@ -64,6 +64,7 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
     refuse(&parsed).map_err(usage)?;
     start_logging(&parsed);
     let start = Instant::now();
+    building::put_right();
     let meaning = request::from_flags(&parsed, context, environment).map_err(usage)?;
     if let Role::Watched(code) = building::become_root(meaning.build.isolation) {
         return Ok(code);

@@ -1,5 +1,6 @@
 //! The one place that starts a build, and what all faces fill into a request the same way.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use zuwai_build::{BuildRequest, BuildResult, Surroundings};
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::isolation::Isolation;
 use zuwai_rootfs::userns::{self, Entry};
-use zuwai_rootfs::{sandbox, signals};
+use zuwai_rootfs::{in_place, mounts, sandbox, signals};
 
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -46,6 +47,18 @@ pub fn become_root(isolation: Isolation) -> Role {
         Entry::Refused(error) => warn!("this user cannot be root in a user namespace: {error}"),
     }
     builder()
+}
+
+/// Puts right what a build in this `/` has left that was killed. Comes before anything that a build is asked to read: it
+/// may be among what comes back.
+pub fn put_right() {
+    let own = std::env::current_exe();
+    let recovered = mounts::keep_out(own.as_deref().ok())
+        .map_err(|error| error.to_string())
+        .and_then(|mounts| in_place::recover(Path::new("/"), mounts).map_err(|error| error.to_string()));
+    if let Err(error) = recovered {
+        warn!("cannot put right what a build that was killed has left in /{}: {error}", in_place::PARKING);
+    }
 }
 
 /// This process builds: from here on no command that it starts may look into it, for credentials.

@@ -44,6 +44,12 @@ pub enum ProgramError {
     /// `--image-name-with-digest-file` or the like without a name. kaniko's words, but for the flag.
     #[error("you must provide --destination if setting --{0}")]
     NoDestinationFor(&'static str),
+    /// `--materialize` with a root that is gone after the build.
+    #[error(
+        "--materialize leaves the image's files in this container's /, where only a build in place has them: leave out \
+         --isolation=namespaces"
+    )]
+    MaterializeInNamespaces,
     /// `zuwai build --push` without `-t`.
     #[error("there is no name to push the image to")]
     NoNameToPush,
@@ -159,6 +165,7 @@ impl ProgramError {
                 | Self::UnknownCommand { .. }
                 | Self::Arguments { .. }
                 | Self::NoDestination
+                | Self::MaterializeInNamespaces
                 | Self::NoContext
                 | Self::Output { .. }
         )

@@ -100,6 +100,15 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         );
     }
 
+    if parsed.bool("materialize") {
+        if request::materialize(&parsed) {
+            info!("--materialize: building in place, in this container's /, where the image's files stay");
+        } else {
+            warn!("--cleanup clears away what --materialize would leave: the container keeps its own files");
+        }
+    }
+    building::put_right();
+
     let request = request::from_flags(&parsed, environment).map_err(usage)?;
     if let Role::Watched(code) = building::become_root(request.isolation) {
         return Ok(code);

@@ -7,7 +7,7 @@
 //! - [`made_once`]: what stages share
 //! - [`contexts`]: the build context, and those that have names
 //! - [`base`]: layers of bases, fetched and unpacked
-//! - [`layer`]: a step's changes become a blob in the store
+//! - [`layer`]: a step's changes become a blob in the store; [`ignored`]: what of them does not
 //! - [`step`]: RUN and WORKDIR; [`run_mounts`]: what a RUN's mounts show; [`cache_mounts`]: caches among them
 //! - [`copy`]: COPY and ADD; [`remote`]: sources of ADD that are elsewhere
 
@@ -15,6 +15,7 @@ pub mod base;
 pub mod cache_mounts;
 pub mod contexts;
 pub mod copy;
+pub mod ignored;
 pub mod image_layers;
 pub mod in_place;
 pub mod layer;
@@ -31,25 +32,24 @@ pub mod step_output;
 pub mod trees;
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Runtime;
 use zuwai_dockerfile::Dockerfile;
-use zuwai_layer::ImagePath;
 use zuwai_oci::config::Created;
 use zuwai_oci::image::Image;
 use zuwai_oci::media_type::Family;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
+use zuwai_rootfs::Root;
 use zuwai_rootfs::command::HOSTNAME;
 use zuwai_rootfs::isolation::Mode;
 use zuwai_rootfs::signals::Interrupt;
-use zuwai_rootfs::{KeepOut, Root};
 
 use self::base::StageLayer;
 use self::cache_mounts::CacheMounts;
 use self::contexts::Contexts;
+use self::ignored::Ignored;
 use self::schedule::Schedule;
 use self::stage::StageBuild;
 use self::trees::Trees;
@@ -102,7 +102,7 @@ pub struct Executor<'a> {
     contexts: Contexts,
     trees: Trees,
     /// What `--ignore-path` keeps out of layers.
-    ignored: KeepOut,
+    ignored: Ignored,
     /// The directories of cache mounts.
     caches: CacheMounts,
     /// The layers of each finished stage.
@@ -123,14 +123,9 @@ impl<'a> Executor<'a> {
         state: &StateDir,
     ) -> Result<Self, BuildError> {
         let Work { dockerfile, plan, builder_args } = work;
-        let needs_trees = plan.stages.iter().any(StagePlan::makes_layer);
+        let needs_trees = request.materialize || plan.stages.iter().any(StagePlan::makes_layer);
         let trees = Trees::new(request, surroundings, state, needs_trees, plan.stages.len())?;
         let contexts = Contexts::open(request, plan, state, &trees, network)?;
-        let ignored = request
-            .ignore_paths
-            .iter()
-            .filter_map(|path| ImagePath::clamped(path.as_os_str().as_bytes()).ok());
-        let ignored = KeepOut::new(ignored);
         let side_by_side = if trees.mode() == Mode::InPlace { 1 } else { Schedule::new(plan).width() };
         let namespace = &builder_args.cache_mount_namespace;
         Ok(Self {
@@ -146,7 +141,7 @@ impl<'a> Executor<'a> {
             contexts,
             caches: CacheMounts::new(&request.root_dir, namespace, trees.mode() == Mode::InPlace),
             trees,
-            ignored,
+            ignored: Ignored::new(&request.ignore_paths),
             layers: plan.stages.iter().map(|_| OnceLock::new()).collect(),
         })
     }

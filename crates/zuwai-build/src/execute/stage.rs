@@ -79,6 +79,11 @@ impl<'e, 'a> StageBuild<'e, 'a> {
         self.executor.plan.stages.iter().any(|stage| stage.reads(self.position))
     }
 
+    /// Whether this one's files are to be left in `/`.
+    fn is_materialized(&self) -> bool {
+        self.executor.request.materialize && self.position + 1 == self.executor.plan.stages.len()
+    }
+
     /// Finds the layers of the base, and makes its tree if that is needed.
     fn begin(&mut self) -> Result<(), BuildError> {
         let (executor, stage) = (self.executor, self.stage);
@@ -96,6 +101,9 @@ impl<'e, 'a> StageBuild<'e, 'a> {
                 tracing::info!("Copying the files of the context {}.", stage.base_name);
             }
             None if is_read => tracing::info!("Unpacking rootfs as a later stage copies from it."),
+            None if self.is_materialized() => {
+                tracing::info!("Unpacking rootfs as --materialize asks for it.");
+            }
             None => {
                 tracing::info!("Skipping unpacking as no commands require it.");
                 return Ok(());
@@ -187,8 +195,8 @@ impl<'e, 'a> StageBuild<'e, 'a> {
     /// The layer of what changed in the tree.
     fn changed(&mut self, mut changes: ChangeSet) -> Result<StageLayer, StepError> {
         let executor = self.executor;
-        changes.changes.retain(|path, _| !executor.ignored.covers(path));
         let tree = self.tree()?;
+        executor.ignored.remove_from(&mut changes, tree.root());
         let (layer, fingerprints) = layer::write(tree.root(), &changes, executor.store, executor.request)?;
         tree.remember(fingerprints);
         Ok(layer)
@@ -202,9 +210,12 @@ impl<'e, 'a> StageBuild<'e, 'a> {
         files: &copy::Files<'_>,
     ) -> Result<StageLayer, StepError> {
         let executor = self.executor;
-        let write = |root: &Root, below: &Root| copy::copy(root, below, action, files);
-        let layer = |root: &Root, mut changes: ChangeSet| {
-            changes.changes.retain(|path, _| !executor.ignored.covers(path));
+        let write = |root: &Root, below: &Root| {
+            let mut changes = copy::copy(root, below, action, files)?;
+            executor.ignored.remove_from(&mut changes, below);
+            Ok(changes)
+        };
+        let layer = |root: &Root, changes: ChangeSet| {
             layer::write(root, &changes, executor.store, executor.request).map(|(layer, _)| layer)
         };
         match self.tree()? {

@@ -56,6 +56,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
         root_dir,
         secrets: secrets::read(flags.list("secret"), environment)?,
         ssh: ssh::read(flags.list("ssh"), environment)?,
+        materialize: false,
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,

@@ -64,7 +64,7 @@ pub const EXECUTOR: &[Flag] = &[
     flag("cache-ttl", Duration, "how long cached layers are good").default("336h0m0s").only_with("cache"),
     flag("cleanup", Bool, "clear the file system after the build")
         .environment("KANIKO_CLEANUP")
-        .always_so("a build leaves the container's file system as it found it"),
+        .always_so("a build leaves the container's file system as it found it, so that another can follow"),
     flag("compressed-caching", Bool, "compress cached layers in memory")
         .default("true")
         .always_so("no layer is ever held in memory"),
@@ -105,7 +105,7 @@ pub const EXECUTOR: &[Flag] = &[
     flag("label", List, "label of the image as NAME=value; repeat for several"),
     LOG_FORMAT,
     LOG_TIMESTAMP,
-    flag("materialize", Bool, "leave the image's files in the file system").later(FALSE),
+    flag("materialize", Bool, "leave the image's files in / after the build, which is in place then"),
     flag("no-push", Bool, "do not push the image").environment("KANIKO_NO_PUSH"),
     flag("no-push-cache", Bool, "do not push to the layer cache").only_with("cache"),
     flag("oci-layout-path", Text, "directory to write the image to as an OCI layout"),

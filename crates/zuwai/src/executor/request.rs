@@ -53,12 +53,13 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         labels: pairs::labels(flags.list("label"))?,
         platform,
         host_platform: Platform::host(),
-        isolation: isolation(flags),
+        isolation: isolation(flags)?,
         network: StepNetwork::Host,
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
         secrets: secrets::read(flags.list("secret"), environment)?,
         ssh: ssh::read(flags.list("ssh"), environment)?,
+        materialize: materialize(flags),
         created: building::now(),
         compression: match flags.text("compression") {
             "zstd" => Compression::Zstd,
@@ -90,12 +91,19 @@ pub fn docker_config(environment: &Environment) -> PathBuf {
     environment.docker_config(|| PathBuf::from("/kaniko/.docker"))
 }
 
-/// Where RUN runs. The flag's type has checked the word.
-pub fn isolation(flags: &Parsed) -> Isolation {
+/// Whether the image's files are to stay in `/`. What is to be cleaned up afterwards does not stay.
+pub fn materialize(flags: &Parsed) -> bool {
+    flags.bool("materialize") && !flags.bool("cleanup")
+}
+
+/// Where RUN runs. The flag's type has checked the word. What stays in `/` is built there.
+fn isolation(flags: &Parsed) -> Result<Isolation, ProgramError> {
     match flags.text("isolation") {
-        "namespaces" => Isolation::Namespaces,
-        "in-place" => Isolation::InPlace,
-        _ => Isolation::Auto,
+        "namespaces" if materialize(flags) => Err(ProgramError::MaterializeInNamespaces),
+        "namespaces" => Ok(Isolation::Namespaces),
+        "in-place" => Ok(Isolation::InPlace),
+        _ if materialize(flags) => Ok(Isolation::InPlace),
+        _ => Ok(Isolation::Auto),
     }
 }
 
@@ -156,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_in_the_root_is_built_there() {
+        let context = context();
+        for (arguments, expected) in [
+            (&["--no-push"][..], (Isolation::Auto, false)),
+            (&["--no-push", "--materialize"], (Isolation::InPlace, true)),
+            (&["--no-push", "--materialize", "--isolation=in-place"], (Isolation::InPlace, true)),
+            (&["--no-push", "--materialize", "--cleanup"], (Isolation::Auto, false)),
+            (&["--no-push", "--isolation=namespaces"], (Isolation::Namespaces, false)),
+        ] {
+            let request = request(context.path(), arguments).unwrap();
+            assert_eq!((request.isolation, request.materialize), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
     fn no_push_keeps_the_names_and_pushes_nothing() {
         let context = context();
         let request = request(context.path(), &["--no-push", "-d", "a:1"]).unwrap();
@@ -179,6 +202,10 @@ mod tests {
             (&["--no-push", "--custom-platform=a/b/c/d"], "invalid value for --custom-platform"),
             (&["--no-push", "--label==x"], "invalid label \"=x\": its name is missing"),
             (&["--no-push", "--dockerfile=nope"], "there is no Dockerfile at"),
+            (
+                &["--no-push", "--materialize", "--isolation=namespaces"],
+                "--materialize leaves the image's files in this container's /",
+            ),
         ] {
             let error = request(context.path(), arguments).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{arguments:?}: {error}");
