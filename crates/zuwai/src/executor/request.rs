@@ -53,7 +53,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
         labels: pairs::labels(flags.list("label"))?,
         platform,
         host_platform: Platform::host(),
-        isolation: isolation(flags)?,
+        isolation: isolation_to_stay(flags)?,
         network: StepNetwork::Host,
         force: flags.bool("force"),
         root_dir: source::absolute(flags.non_empty("kaniko-dir").unwrap_or("/kaniko")),
@@ -96,14 +96,21 @@ pub fn materialize(flags: &Parsed) -> bool {
     flags.bool("materialize") && !flags.bool("cleanup")
 }
 
-/// Where RUN runs. The flag's type has checked the word. What stays in `/` is built there.
-fn isolation(flags: &Parsed) -> Result<Isolation, ProgramError> {
+/// Where RUN runs. The flag's type has checked the word.
+pub fn isolation(flags: &Parsed) -> Isolation {
     match flags.text("isolation") {
-        "namespaces" if materialize(flags) => Err(ProgramError::MaterializeInNamespaces),
-        "namespaces" => Ok(Isolation::Namespaces),
-        "in-place" => Ok(Isolation::InPlace),
-        _ if materialize(flags) => Ok(Isolation::InPlace),
-        _ => Ok(Isolation::Auto),
+        "namespaces" => Isolation::Namespaces,
+        "in-place" => Isolation::InPlace,
+        _ => Isolation::Auto,
+    }
+}
+
+/// As [`isolation`]; what is to stay in `/` is built there.
+fn isolation_to_stay(flags: &Parsed) -> Result<Isolation, ProgramError> {
+    match isolation(flags) {
+        Isolation::Namespaces if materialize(flags) => Err(ProgramError::MaterializeInNamespaces),
+        Isolation::Auto if materialize(flags) => Ok(Isolation::InPlace),
+        isolation => Ok(isolation),
     }
 }
 
