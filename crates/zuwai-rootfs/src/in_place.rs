@@ -10,23 +10,29 @@
 //! | `own`        | an image's files                                      | removing these, then as above     |
 //! | neither      | the container's own files                             | nothing                           |
 //!
-//! What the killed build kept out is in `kept`, and stays: its context, say. Only the times of directories that hold
+//! A directory of the container's that an image has something else in place of, with mounts in it, waits in `displaced`,
+//! and is back before the next image comes. What the killed build kept out is in `kept`, and stays: its context, say. Only the times of directories that hold
 //! something kept out can differ after that.
 
 mod preflight;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zuwai_layer::ImagePath;
 
 pub use self::preflight::{PreflightError, check};
+use crate::displaced::{self, Displaced};
 use crate::error::RootfsError;
+use crate::mounts;
 use crate::park;
 use crate::restore;
 use crate::root::{KeepOut, Root};
+use crate::unpack::Hidden;
 
 /// The directory below the root that everything is in.
 pub const PARKING: &str = ".zuwai";
@@ -112,6 +118,7 @@ impl InPlace {
         };
         put_right(root, &parking, &keep_out)?;
         write_kept(&parking, &keep_out)?;
+        let keep_out = with_displaced(keep_out, &parking)?;
         Ok(Self { root: root.to_owned(), keep_out, parking, _lock: lock, leave_image: false })
     }
 
@@ -142,6 +149,25 @@ impl InPlace {
         rename(&moving, &self.parking.join(OWN))
     }
 
+    /// Moves the stage in the root to a directory of this name, and gives its tree there.
+    ///
+    /// # Errors
+    /// When something cannot be moved.
+    pub fn park(&self, name: &str, hidden: &Hidden) -> Result<Root, InPlaceError> {
+        let root = self.root()?;
+        let parked = park::park(&root, &self.parking.join(name), Some(hidden))?;
+        put_back_displaced(&root)?;
+        Ok(parked)
+    }
+
+    /// Removes the stage in the root.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear(&self) -> Result<(), InPlaceError> {
+        clear(&self.root()?)
+    }
+
     /// Leaves the image's files in the root when the build ends well, in place of the container's own, which are gone.
     pub fn leave_image(&mut self) {
         self.leave_image = true;
@@ -161,6 +187,9 @@ impl InPlace {
             let own = self.parking.join(OWN);
             if own.exists() {
                 rename(&own, &self.parking.join("gone"))?;
+            }
+            if let Some(displaced) = self.keep_out.displaced() {
+                displaced.forget().map_err(InPlaceError::io("leave what was displaced in", &self.parking))?;
             }
         } else {
             give_back(&self.root()?, &self.parking)?;
@@ -242,6 +271,7 @@ fn put_right(root: &Path, parking: &Path, keep_out: &KeepOut) -> Result<bool, In
         );
         let kept = read_kept(parking)?;
         let keep_out = KeepOut::new(keep_out.iter().cloned().chain(kept));
+        let keep_out = with_displaced(keep_out, parking)?;
         give_back(&Root::open(root, keep_out).map_err(InPlaceError::io("open", root))?, parking)?;
     }
     empty(parking)?;
@@ -251,7 +281,7 @@ fn put_right(root: &Path, parking: &Path, keep_out: &KeepOut) -> Result<bool, In
 fn give_back(root: &Root, parking: &Path) -> Result<(), InPlaceError> {
     let (own, moving) = (parking.join(OWN), parking.join(MOVING));
     if own.exists() {
-        park::clear(root)?;
+        clear(root)?;
         rename(&own, &moving)?;
     }
     move_back(root, &moving)
@@ -266,14 +296,35 @@ fn move_back(root: &Root, moving: &Path) -> Result<(), InPlaceError> {
     Ok(())
 }
 
+/// Removes an image from a root, and has the container's directories back that gave way to it.
+fn clear(root: &Root) -> Result<(), InPlaceError> {
+    park::clear(root)?;
+    put_back_displaced(root)
+}
+
+fn put_back_displaced(root: &Root) -> Result<(), InPlaceError> {
+    Ok(root.keep_out().displaced().map_or(Ok(()), |displaced| displaced.put_back(root))?)
+}
+
+fn with_displaced(keep_out: KeepOut, parking: &Path) -> Result<KeepOut, InPlaceError> {
+    let directory = displaced::directory(parking);
+    let displaced = Displaced::load(directory.clone()).map_err(InPlaceError::io("read", &directory))?;
+    Ok(keep_out.with_displaced(Arc::new(displaced)))
+}
+
 fn rename(from: &Path, to: &Path) -> Result<(), InPlaceError> {
     fs::rename(from, to).map_err(InPlaceError::io("move", from))
 }
 
-/// Removes what is in a parking directory, but for its lock.
+/// Removes what is in a parking directory, but for its lock, and for what is mounted there because a directory that gave
+/// way to an image could not be moved back: nothing of that is ours.
 fn empty(parking: &Path) -> Result<(), InPlaceError> {
-    let lock = ImagePath::new(LOCK).unwrap_or_default();
-    let directory = Root::open(parking, KeepOut::new([lock])).map_err(InPlaceError::io("open", parking))?;
+    let real = parking.canonicalize().map_err(InPlaceError::io("find", parking))?;
+    let mounted = mounts::list().map_err(InPlaceError::io("list what is mounted in", parking))?;
+    let mounted = mounted.iter().filter_map(|mount| mount.point.strip_prefix(&real).ok());
+    let kept =
+        mounted.chain([Path::new(LOCK)]).filter_map(|path| ImagePath::new(path.as_os_str().as_bytes()).ok());
+    let directory = Root::open(parking, KeepOut::new(kept)).map_err(InPlaceError::io("open", parking))?;
     Ok(park::clear(&directory)?)
 }
 

@@ -18,7 +18,7 @@
 //! - [`layer`]: a change set as a layer.
 //! - [`park`]: moving a finished stage's tree out of the way.
 //! - [`restore`]: moving it back.
-//! - [`in_place`]: a container's own `/` as a root, and what it has there.
+//! - [`in_place`]: a container's own `/` as a root, and what it has there; `displaced`: what of it cannot stay.
 //! - [`path_filter`]: what of a source tree may be copied.
 //! - [`path_match`]: wildcards of `COPY`.
 //! - [`copy`]: what `COPY` and `ADD` write.
@@ -39,6 +39,7 @@ pub mod command;
 pub mod container;
 pub mod copy;
 pub mod ctime;
+mod displaced;
 pub mod error;
 pub mod fingerprint;
 pub mod in_place;

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use zuwai_layer::{ImagePath, PathError};
 
+use crate::displaced::Displaced;
 use crate::overlay::OverlayMount;
 use crate::overlay::nodes::{Waiting, What};
 
@@ -16,12 +17,14 @@ use crate::overlay::nodes::{Waiting, What};
 #[derive(Debug, Clone, Default)]
 pub struct KeepOut {
     paths: BTreeSet<ImagePath>,
+    /// What of it is out of the image's way at the moment; clones see the same.
+    displaced: Option<Arc<Displaced>>,
 }
 
 impl KeepOut {
     /// Keeps off these paths.
     pub fn new(paths: impl IntoIterator<Item = ImagePath>) -> Self {
-        Self { paths: paths.into_iter().collect() }
+        Self { paths: paths.into_iter().collect(), displaced: None }
     }
 
     /// Keeps off one path more.
@@ -32,13 +35,14 @@ impl KeepOut {
     /// Whether the path is one of these itself.
     #[must_use]
     pub fn contains(&self, path: &ImagePath) -> bool {
-        self.paths.contains(path)
+        self.paths.contains(path) && !self.is_displaced(path)
     }
 
     /// Whether the path is one of these or lies below one.
     #[must_use]
     pub fn covers(&self, path: &ImagePath) -> bool {
-        self.paths.contains(path) || path.ancestors().any(|directory| self.paths.contains(&directory))
+        (self.paths.contains(path) || path.ancestors().any(|directory| self.paths.contains(&directory)))
+            && !self.is_displaced(path)
     }
 
     /// Whether something to keep off lies strictly below the path.
@@ -46,13 +50,27 @@ impl KeepOut {
     pub fn reaches_below(&self, path: &ImagePath) -> bool {
         self.paths
             .range((std::ops::Bound::Excluded(path.clone()), std::ops::Bound::Unbounded))
-            .next()
-            .is_some_and(|next| next.starts_with(path))
+            .take_while(|below| below.starts_with(path))
+            .any(|below| !self.is_displaced(below))
     }
 
     /// The paths, in order.
     pub fn iter(&self) -> impl Iterator<Item = &ImagePath> {
-        self.paths.iter()
+        self.paths.iter().filter(|path| !self.is_displaced(path))
+    }
+
+    /// With directories above what is kept out that may give way to an image.
+    pub(crate) fn with_displaced(self, displaced: Arc<Displaced>) -> Self {
+        Self { displaced: Some(displaced), ..self }
+    }
+
+    /// What has given way.
+    pub(crate) fn displaced(&self) -> Option<&Displaced> {
+        self.displaced.as_deref()
+    }
+
+    fn is_displaced(&self, path: &ImagePath) -> bool {
+        self.displaced.as_ref().is_some_and(|displaced| displaced.covers(path))
     }
 }
 

@@ -6,11 +6,11 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{sh, tree};
+use support::{Item, apply, dir, link, sh, tree};
 use zuwai_layer::ImagePath;
 use zuwai_rootfs::KeepOut;
 use zuwai_rootfs::in_place::{InPlace, InPlaceError, recover};
-use zuwai_rootfs::park::park;
+use zuwai_rootfs::unpack::Hidden;
 
 /// What the container has, with a context in the middle of it and a mount point, as kept out.
 const OWN: &str = "
@@ -18,10 +18,15 @@ const OWN: &str = "
     echo own > bin/tool; chmod 4755 bin/tool; ln bin/tool bin/too; ln -s bin sbin
     echo hosts > etc/hosts; echo own > etc/passwd; chmod 711 etc; chown 7:8 srv/other; chmod 1777 tmp
     echo keep > srv/ctx/file; echo keep > srv/ctx/deep/file; mkfifo srv/pipe
+    mkdir -p var/run/secrets/token; chmod 700 var/run/secrets; echo secret > var/run/secrets/token/file; echo own > var/run/pid
 ";
 
 fn keep_out() -> KeepOut {
-    KeepOut::new(["etc/hosts", "srv/ctx"].map(|path| ImagePath::new(path).unwrap()))
+    KeepOut::new(["etc/hosts", "srv/ctx", "var/run/secrets/token"].map(|path| ImagePath::new(path).unwrap()))
+}
+
+fn base() -> Vec<Item> {
+    vec![dir("run"), dir("var"), link("var/run", "/run")]
 }
 
 fn own(top: &Path) {
@@ -29,12 +34,18 @@ fn own(top: &Path) {
     sh(top, OWN);
 }
 
-/// A build of two stages: the first is parked, the second left behind.
+/// A build of two stages: the first is parked, the second left behind. Both have a link in place of a directory in which
+/// the container has something mounted.
 fn build(top: &Path) {
     let place = InPlace::begin(top, keep_out()).unwrap();
     place.set_aside().unwrap();
+    apply(&place.root().unwrap(), base()).unwrap();
+    assert_eq!(std::fs::read_link(top.join("var/run")).unwrap(), Path::new("/run"));
     sh(top, "mkdir -p usr/bin; echo image > usr/bin/tool; mkdir -p srv; echo image > srv/new; ln -s usr bin");
-    park(&place.root().unwrap(), &place.parking().join("stage-0"), None).unwrap();
+    let parked = place.park("stage-0", &Hidden::default()).unwrap();
+    assert_eq!(std::fs::read_link(parked.host_path().join("var/run")).unwrap(), Path::new("/run"));
+    assert_eq!(std::fs::read_to_string(top.join("var/run/secrets/token/file")).unwrap(), "secret\n");
+    apply(&place.root().unwrap(), base()).unwrap();
     sh(top, "mkdir bin; echo two > bin/tool; rm -f etc/passwd");
     place.finish().unwrap();
 }
@@ -75,8 +86,57 @@ fn an_image_can_stay_in_their_place() {
     sh(&top, "mkdir usr; echo image > usr/tool");
     place.finish().unwrap();
     let left: Vec<String> = tree(&top).into_keys().collect();
-    let kept = ["etc", "etc/hosts", "srv", "srv/ctx", "srv/ctx/deep", "srv/ctx/deep/file", "srv/ctx/file"];
-    assert_eq!(left, kept.into_iter().chain(["usr", "usr/tool"]).collect::<Vec<_>>());
+    let kept = [
+        "etc",
+        "etc/hosts",
+        "srv",
+        "srv/ctx",
+        "srv/ctx/deep",
+        "srv/ctx/deep/file",
+        "srv/ctx/file",
+        "usr",
+        "usr/tool",
+        "var",
+        "var/run",
+        "var/run/secrets",
+        "var/run/secrets/token",
+        "var/run/secrets/token/file",
+    ];
+    assert_eq!(left, kept);
+}
+
+#[test]
+fn a_directory_with_a_mount_in_it_gives_way_and_its_files_are_never_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path().join("root");
+    own(&top);
+    let point = top.join("var/run/secrets/token");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&point).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: mounting is not permitted");
+        return;
+    }
+    std::fs::write(point.join("volume"), "kept").unwrap();
+    std::fs::write(point.join("file"), "secret\n").unwrap();
+    for _ in 0..2 {
+        build(&top);
+        // An image that stays leaves it where it has no name.
+        let mut place = InPlace::begin(&top, keep_out()).unwrap();
+        place.set_aside().unwrap();
+        apply(&place.root().unwrap(), base()).unwrap();
+        place.clear().unwrap();
+        place.finish().unwrap();
+    }
+    let found = std::fs::read_to_string(point.join("volume"));
+    let mut place = InPlace::begin(&top, keep_out()).unwrap();
+    place.leave_image();
+    place.set_aside().unwrap();
+    apply(&place.root().unwrap(), base()).unwrap();
+    place.finish().unwrap();
+    let displaced = top.join(".zuwai/displaced/0/secrets/token");
+    let left = std::fs::read_to_string(displaced.join("volume"));
+    assert!(Command::new("umount").arg(&displaced).status().unwrap().success());
+    assert_eq!((found.unwrap(), left.unwrap()), ("kept".to_owned(), "kept".to_owned()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zuwai_rootfs::in_place::{self, InPlaceError};
 use zuwai_rootfs::unpack::Hidden;
-use zuwai_rootfs::{Root, mounts, park};
+use zuwai_rootfs::{Root, mounts};
 
 use crate::error::BuildError;
 use crate::request::{BuildRequest, Surroundings};
@@ -87,7 +87,7 @@ impl InPlace {
     /// # Errors
     /// When something cannot be moved.
     pub fn park(&self, name: &str, hidden: &Hidden) -> Result<Root, BuildError> {
-        Ok(park::park(&self.root()?, &self.directory.join(name), Some(hidden))?)
+        Ok(self.place()?.park(name, hidden)?)
     }
 
     /// Removes the stage in `/`.
@@ -95,7 +95,7 @@ impl InPlace {
     /// # Errors
     /// When something cannot be removed.
     pub fn clear(&self) -> Result<(), BuildError> {
-        Ok(park::clear(&self.root()?)?)
+        Ok(self.place()?.clear()?)
     }
 
     /// Gives the container back what it had in `/`, or leaves the image's files there if that was asked for. A build that

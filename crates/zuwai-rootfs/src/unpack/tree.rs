@@ -199,7 +199,9 @@ impl Unpacker<'_> {
     fn make_room(&mut self, real: &ImagePath) -> Result<bool, RootfsError> {
         self.parents.clear();
         remove_tree(self.root, real, &|_| Fate::Remove)?;
-        let kept = self.root.keep_out().reaches_below(real);
+        let kept_out = self.root.keep_out();
+        let kept = kept_out.reaches_below(real)
+            && !kept_out.displaced().map_or(Ok(false), |displaced| displaced.move_away(self.root, real))?;
         if kept {
             self.maker.refused.kept_out += 1;
             tracing::warn!(path = %real, "not unpacked: something that is not the image's is below this path");
