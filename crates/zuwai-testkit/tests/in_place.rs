@@ -3,10 +3,11 @@
 // Stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+use tempfile::TempDir;
 use zuwai_testkit::base::Base;
 use zuwai_testkit::cache::scratch;
 use zuwai_testkit::image::Image;
-use zuwai_testkit::need::{PODMAN, REGISTRY, needs};
+use zuwai_testkit::need::{Need, PODMAN, REGISTRY, find_program, needs};
 use zuwai_testkit::podman::{Environment, Podman};
 use zuwai_testkit::registry::Registry;
 use zuwai_testkit::tree::Tree;
@@ -82,4 +83,163 @@ fn commands_cannot_look_into_the_builder() {
     let ran = podman.run(&flags, podman.executor(), &["--context=dir:///workspace", "--no-push"]);
     assert!(ran.all().contains("Isolation: in-place"), "{}", ran.all());
     assert_eq!(ran.code, 0, "{}", ran.all());
+}
+
+/// Everything that containers have mounted where images have something of their own: a token below a link of the base, files
+/// over files, volumes in directories, one of them below a link, another read-only with a mount in it.
+fn mounted(context: &TempDir, volumes: &TempDir) -> Vec<String> {
+    let mut flags = Environment::Docker.flags();
+    let path = |name: &str| volumes.path().join(name).display().to_string();
+    for name in ["token", "opt", "inner", "bin"] {
+        std::fs::create_dir_all(path(name)).unwrap();
+        std::fs::write(format!("{}/kept", path(name)), name).unwrap();
+    }
+    std::fs::write(path("init"), "init").unwrap();
+    for (name, inside) in [
+        ("token", "/var/run/secrets/kubernetes.io/serviceaccount:ro"),
+        ("opt", "/srv/opt:ro"),
+        ("inner", "/srv/opt/inner"),
+        ("bin", "/usr/sbin/pinned"),
+        ("init", "/sbin/docker-init:ro"),
+        ("init", "/product_uuid:ro"),
+    ] {
+        std::fs::create_dir_all(volumes.path().join("opt/inner")).unwrap();
+        flags.extend(["-v".to_owned(), format!("{}:{inside}", path(name))]);
+    }
+    flags.extend(["--tmpfs".to_owned(), "/data".to_owned()]);
+    flags.extend(["-v".to_owned(), format!("{}:/context", context.path().display())]);
+    flags
+}
+
+#[test]
+fn mounts_of_the_container_are_never_touched_nor_in_an_image() {
+    if !needs(PODMAN) || !needs(REGISTRY) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let (context, volumes) = (scratch("mounts"), scratch("volumes"));
+    // Its `/var/run` is a link; nothing of this changes what is mounted in the container.
+    let dockerfile = format!(
+        "FROM {0} AS one\nRUN test -L /var/run && echo one > /var/run/one && ! ls /var/run/secrets\n\
+         FROM {0}\nCOPY --from=one /run/one /run/\n\
+         RUN rm -rf /var/run && ln -s /run /var/run && echo two > /var/run/two && mkdir -p /srv/own && echo own > /srv/own/f\n",
+        registry.reference("busybox")
+    );
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let arguments = |name: &str| {
+        let layout = format!("--oci-layout-path=/context/{name}");
+        ["--context=dir:///context".to_owned(), "--no-push".to_owned(), layout]
+    };
+    let mounted = podman.run(&mounted(&context, &volumes), podman.executor(), &arguments("mounted"));
+    assert_eq!(mounted.code, 0, "{}", mounted.all());
+    let tree = Tree::of(&Image::layout(&context.path().join("mounted")));
+    for name in ["run/one", "run/two", "srv/own/f"] {
+        assert!(tree.get(name.as_bytes()).is_some(), "{name}: {}", mounted.all());
+    }
+    for name in ["srv/opt", "var/run/secrets", "product_uuid", "sbin/docker-init", "usr/sbin/pinned"] {
+        assert!(tree.get(name.as_bytes()).is_none(), "{name}");
+    }
+    let kind = tree.get(b"var/run").map(|node| format!("{:?}", node.kind));
+    assert!(kind.as_deref().is_some_and(|kind| kind.starts_with("Symlink")), "{kind:?}");
+    for (file, text) in [
+        ("token/kept", "token"),
+        ("opt/kept", "opt"),
+        ("inner/kept", "inner"),
+        ("bin/kept", "bin"),
+        ("init", "init"),
+    ] {
+        assert_eq!(std::fs::read_to_string(volumes.path().join(file)).unwrap(), text, "{file}");
+    }
+}
+
+const KILLED: &str = r#"
+mkdir -p /kaniko && cp /program/zuwai /kaniko/executor && echo mine > /mine
+build() { /kaniko/executor --context=dir:///workspace --no-push --isolation=in-place "$@"; }
+# Not the function, which a shell would run.
+/kaniko/executor --context=dir:///workspace --no-push --isolation=in-place --dockerfile=/workspace/slow & pid=$!
+while [ ! -e /started ]; do /program/pause; done
+kill -9 $pid; wait $pid
+build --dockerfile=/workspace/good --oci-layout-path=/workspace/after || exit 1
+[ "$(cat /mine)" = mine ] && [ ! -e /started ] && [ ! -e /.zuwai ] && [ "$(ls /kaniko)" = executor ] && echo "all is well"
+"#;
+
+#[test]
+fn a_build_after_one_that_was_killed_finds_the_container_as_it_was() {
+    if !needs(PODMAN) || !needs(REGISTRY) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let image = podman.pull(&registry, "busybox");
+    let (context, folder) = (scratch("killed"), scratch("program"));
+    std::fs::copy(zuwai::binary(), folder.path().join("zuwai")).unwrap();
+    // While an image is in `/`, the tools of the container are not.
+    std::fs::copy(find_program("busybox").unwrap(), folder.path().join("busybox")).unwrap();
+    let script = KILLED.replace("/program/pause", "/program/busybox usleep 10000");
+    let base = registry.reference("busybox");
+    std::fs::write(context.path().join("slow"), format!("FROM {base}\nRUN touch /started && sleep 1000\n"))
+        .unwrap();
+    std::fs::write(context.path().join("good"), format!("FROM {base}\nRUN echo good > /good\n")).unwrap();
+    let mut flags = Environment::Docker.flags();
+    for (host, inside) in [(context.path(), "/workspace"), (folder.path(), "/program")] {
+        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
+    }
+    let ran = podman.run(&flags, &image, &["sh", "-c", &script]);
+    assert!(ran.stdout.contains("all is well"), "{}", ran.all());
+    let tree = Tree::of(&Image::layout(&context.path().join("after")));
+    assert!(tree.get(b"good").is_some() && tree.get(b"started").is_none() && tree.get(b"mine").is_none());
+}
+
+#[test]
+fn an_image_is_left_in_the_root_when_that_is_asked_for() {
+    if !needs(PODMAN) || !needs(REGISTRY) || !needs(&[Need::Program("busybox")]) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let context = scratch("materialize");
+    let dockerfile = format!("FROM {}\nENV NO=files\n", registry.reference("busybox"));
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let script = "executor --context=/context --no-push --materialize && /bin/cat /etc/passwd && /bin/ls -a / && \
+                  /kaniko/executor --context=/context --no-push --materialize --cleanup && /bin/ls -d /etc /kaniko";
+    let mut flags = Environment::Kubernetes.flags();
+    flags.extend([
+        "-v".to_owned(),
+        format!("{}:/context", context.path().display()),
+        "--entrypoint=".to_owned(),
+    ]);
+    let ran = podman.run(&flags, podman.debug_executor(), &["sh", "-c", script]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(
+        ran.all().contains("Isolation: in-place") && ran.stdout.contains("An Application"),
+        "{}",
+        ran.all()
+    );
+    assert!(!ran.stdout.contains(".zuwai") && !ran.stdout.contains("busybox\n"), "{}", ran.all());
+}
+
+#[test]
+fn a_root_that_cannot_be_written_is_said_before_anything_is_done() {
+    if !needs(PODMAN) || !needs(REGISTRY) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    let context = scratch("read-only");
+    std::fs::write(
+        context.path().join("Dockerfile"),
+        format!("FROM {}\nRUN true\n", registry.reference("busybox")),
+    )
+    .unwrap();
+    let mut flags = Environment::Docker.flags();
+    flags.extend([
+        "--read-only".to_owned(),
+        "-v".to_owned(),
+        format!("{}:/context", context.path().display()),
+    ]);
+    let arguments = ["--context=/context", "--no-push", "--kaniko-dir=/context/state"];
+    let ran = podman.run(&flags, podman.executor(), &arguments);
+    assert_ne!(ran.code, 0);
+    assert!(ran.all().contains("which is read-only here"), "{}", ran.all());
 }
