@@ -82,6 +82,7 @@ fn mistake(dockerfile: &Dockerfile, request: &CheckRequest, platform: &Platform)
         created: Created::at(Timestamp::UNIX_EPOCH),
         network: StepNetwork::Host,
         contexts: NamedContexts::default(),
+        single_snapshot: false,
     };
     match planner::plan(dockerfile, &inputs, &UnknownImages) {
         Err(BuildError::Dockerfile(mistakes)) => mistakes.list.into_iter().next(),

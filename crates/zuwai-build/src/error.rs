@@ -177,6 +177,15 @@ pub enum BuildError {
     /// The finished image does not hold together.
     #[error("cannot put the image together")]
     Assemble(#[from] FormatError),
+    /// The one layer of a stage cannot be made (`--single-snapshot`).
+    #[error("cannot make the layer of stage {stage}")]
+    SingleLayer {
+        /// Its name or number.
+        stage: String,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
     /// Trees of stages cannot be moved or removed.
     #[error("cannot change stages")]
     Tree(#[from] RootfsError),

@@ -98,6 +98,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         created: created.clone(),
         network: request.network,
         contexts: request.build_contexts.clone(),
+        single_snapshot: request.single_snapshot,
     };
     let images = RegistryImages::new(&runtime, &registry);
     let plan = planner::images_to_expect(&dockerfile, &inputs)

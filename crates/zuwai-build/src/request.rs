@@ -51,6 +51,8 @@ pub struct BuildRequest {
     pub compression: Compression,
     /// How hard new layers are compressed.
     pub level: Level,
+    /// Makes one layer of all that a stage changes, at its end.
+    pub single_snapshot: bool,
     /// Paths of the image whose changes never reach a layer (`--ignore-path`).
     pub ignore_paths: Vec<PathBuf>,
     /// What commands and sources may ask for by ID (`--secret`).

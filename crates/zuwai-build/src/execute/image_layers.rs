@@ -65,7 +65,7 @@ impl ImageLayers {
             .map(|((layer, chain_id), download)| Wanted { layer, chain_id, download })
             .collect();
         let failed = |index, source| base::unpack_error(image, (index, layers.len()), source);
-        self.unpack_alone(&wanted, store).map_err(|(index, source)| failed(index, source))?;
+        self.unpack_alone(&wanted, store).map_err(|failure| failed(failure.0, failure.1))?;
         let mut stack = Stack::new(Arc::clone(&self.room));
         for (index, wanted) in wanted.iter().enumerate() {
             let made = self.finished.get_or_make(&wanted.chain_id, || self.finish(&stack, wanted, store));
@@ -75,9 +75,9 @@ impl ImageLayers {
     }
 
     /// Unpacks each layer into a directory of its own. The error is of the lowest layer that failed.
-    fn unpack_alone(&self, wanted: &[Wanted<'_>], store: &Store) -> Result<(), (usize, StepError)> {
+    fn unpack_alone(&self, wanted: &[Wanted<'_>], store: &Store) -> Result<(), Box<(usize, StepError)>> {
         let next = AtomicUsize::new(0);
-        let failure: Mutex<Option<(usize, StepError)>> = Mutex::new(None);
+        let failure: Mutex<Option<Box<(usize, StepError)>>> = Mutex::new(None);
         let failure_so_far = || failure.lock().unwrap_or_else(PoisonError::into_inner);
         let work = || {
             // What is above a layer that failed is of no use.
@@ -86,15 +86,15 @@ impl ImageLayers {
                 let Some(wanted) = wanted.get(index) else { return };
                 if let Err(error) = self.alone.get_or_make(&wanted.chain_id, || self.alone(wanted, store)) {
                     let mut failure = failure_so_far();
-                    if failure.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
-                        *failure = Some((index, error));
+                    if failure.as_ref().is_none_or(|failure| index < failure.0) {
+                        *failure = Some(Box::new((index, error)));
                     }
                 }
             }
         };
         std::thread::scope(|scope| {
             for _ in 1..self.threads.min(wanted.len()) {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
             work();
         });

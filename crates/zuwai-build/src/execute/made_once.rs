@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A value that is made under its lock.
+type Entry<T> = Arc<Mutex<Option<T>>>;
+
 /// Values by key. The first who asks for one makes it, others wait for that; after a failure the next one tries again.
 #[derive(Debug)]
 pub struct MadeOnce<K, T> {
-    entries: Mutex<Vec<(K, Arc<Mutex<Option<T>>>)>>,
+    entries: Mutex<Vec<(K, Entry<T>)>>,
 }
 
 impl<K, T> Default for MadeOnce<K, T> {
@@ -30,12 +33,12 @@ impl<K: PartialEq + Clone, T: Clone> MadeOnce<K, T> {
         Ok(made)
     }
 
-    fn entry(&self, key: &K) -> Arc<Mutex<Option<T>>> {
+    fn entry(&self, key: &K) -> Entry<T> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, entry)) = entries.iter().find(|(known, _)| known == key) {
             return Arc::clone(entry);
         }
-        let entry = Arc::default();
+        let entry = Entry::default();
         entries.push((key.clone(), Arc::clone(&entry)));
         entry
     }

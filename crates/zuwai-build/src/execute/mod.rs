@@ -169,7 +169,7 @@ impl<'a> Executor<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 1..self.jobs {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
             work();
         });

@@ -1,5 +1,6 @@
 //! A stage's tree in a directory of its own, or in the container's `/`: changes are found by looking at all of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use zuwai_layer::{Entry, EntryKind, ImagePath, Xattrs};
@@ -29,13 +30,26 @@ pub struct ScannedTree {
     fingerprints: Fingerprints,
     /// What the image has where something is kept out, in place.
     hidden: Hidden,
+    /// The mount points among that when the tree was first looked at.
+    below: BTreeSet<ImagePath>,
+    /// Changes are found once, at the end.
+    single: bool,
 }
 
 impl ScannedTree {
     /// A tree of which nothing is known yet.
     pub fn new(root: Root, mode: Mode, threads: usize) -> Self {
         let (fingerprints, hidden) = (Fingerprints::default(), Hidden::default());
-        Self { root: Arc::new(root), mode, threads, index: None, fingerprints, hidden }
+        Self {
+            root: Arc::new(root),
+            mode,
+            threads,
+            index: None,
+            fingerprints,
+            hidden,
+            below: BTreeSet::new(),
+            single: false,
+        }
     }
 
     /// What the image has where something is kept out.
@@ -51,16 +65,15 @@ impl ScannedTree {
         &mut self,
         command: impl FnOnce(&Root) -> Result<Ran, StepError>,
     ) -> Result<ChangeSet, StepError> {
-        if self.index.is_none() {
-            let mut index = Index::scan(&self.root, self.threads)?;
-            index.remember(std::mem::take(&mut self.fingerprints));
-            self.index = Some(index);
-        }
+        self.look()?;
         let ran = command(&self.root)?;
-        if let Some(index) = &mut self.index {
-            index.pass_over(&self.root, &ran.covered)?;
+        let mut changes = ChangeSet::default();
+        if !self.single {
+            if let Some(index) = &mut self.index {
+                index.pass_over(&self.root, &ran.covered)?;
+            }
+            changes = self.rescan()?;
         }
-        let mut changes = self.rescan()?;
         if self.mode == Mode::InPlace {
             // The container has mounts where BuildKit's runtime leaves directories in an image that lacks them.
             for path in mounts::standard_mount_points() {
@@ -82,12 +95,35 @@ impl ScannedTree {
         write: impl FnOnce(&Root) -> Result<ChangeSet, StepError>,
     ) -> Result<ChangeSet, StepError> {
         let changes = write(&self.root)?;
-        if let Some(index) = &mut self.index {
+        if let Some(index) = self.index.as_mut().filter(|_| !self.single) {
             index.refresh(&self.root, &changes)?;
         }
         for (path, change) in changes.iter() {
             if let Change::MountPoint { mode, uid, gid } = change {
                 self.set_mount_point(path, mode, (uid, gid));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// From now on changes are found once, at the end, by [`ScannedTree::all_changes`].
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn begin_single(&mut self) -> Result<(), RootfsError> {
+        self.single = true;
+        self.look()
+    }
+
+    /// All that changed since [`ScannedTree::begin_single`].
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn all_changes(&mut self) -> Result<ChangeSet, RootfsError> {
+        let mut changes = self.rescan()?;
+        for (path, entry) in &self.hidden.mount_points {
+            if !self.below.contains(path) {
+                changes.mount_point(path.clone(), entry.mode, (entry.uid, entry.gid));
             }
         }
         Ok(changes)
@@ -112,6 +148,17 @@ impl ScannedTree {
             Some(index) => index.remember(fingerprints),
             None => self.fingerprints.extend(fingerprints),
         }
+    }
+
+    /// Looks at the whole tree, if that was not done before.
+    fn look(&mut self) -> Result<(), RootfsError> {
+        if self.index.is_none() {
+            let mut index = Index::scan(&self.root, self.threads)?;
+            index.remember(std::mem::take(&mut self.fingerprints));
+            self.index = Some(index);
+            self.below = self.hidden.mount_points.keys().cloned().collect();
+        }
+        Ok(())
     }
 
     fn rescan(&mut self) -> Result<ChangeSet, RootfsError> {

@@ -14,6 +14,8 @@ pub struct StackedTree {
     /// The tree as it is now; nothing is written through it.
     pub root: Arc<Root>,
     stack: Stack,
+    /// Where all that the stage changes goes, and the tree without that, where it is to be a single layer.
+    single: Option<(Arc<LayerDir>, Arc<Root>)>,
 }
 
 impl StackedTree {
@@ -23,7 +25,7 @@ impl StackedTree {
     /// When it cannot be mounted.
     pub fn new(stack: Stack) -> Result<Self, BuildError> {
         let root = stack.view().map_err(BuildError::Isolation)?;
-        Ok(Self { root: Arc::new(root), stack })
+        Ok(Self { root: Arc::new(root), stack, single: None })
     }
 
     /// Has a command run, whose changes go to a layer of their own.
@@ -34,6 +36,11 @@ impl StackedTree {
         &mut self,
         command: impl FnOnce(&Root, Option<OverlayMount>) -> Result<Ran, StepError>,
     ) -> Result<ChangeSet, StepError> {
+        if let Some((upper, _)) = &self.single {
+            command(&self.root, Some(self.stack.mount(Some(upper))))?;
+            self.look_again()?;
+            return Ok(ChangeSet::default());
+        }
         let upper = self.stack.upper()?;
         command(&self.root, Some(self.stack.mount(Some(&upper))))?;
         let changes = overlay::changes(&self.root, &upper)?;
@@ -49,6 +56,13 @@ impl StackedTree {
         &mut self,
         write: impl FnOnce(&Root) -> Result<ChangeSet, StepError>,
     ) -> Result<ChangeSet, StepError> {
+        if let Some((upper, _)) = &self.single {
+            let root = self.stack.writable(upper)?;
+            let changes = write(&root)?;
+            overlay::settle(root, upper)?;
+            self.look_again()?;
+            return Ok(changes);
+        }
         let upper = self.stack.upper()?;
         let root = self.stack.writable(&upper)?;
         let changes = write(&root)?;
@@ -70,6 +84,36 @@ impl StackedTree {
         let changes = write(&root, &self.root)?;
         self.push(layer)?;
         Ok((changes, root))
+    }
+
+    /// From now on all changes go to one layer.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn begin_single(&mut self) -> Result<(), RootfsError> {
+        self.single = Some((Arc::new(self.stack.upper()?), Arc::clone(&self.root)));
+        Ok(())
+    }
+
+    /// All that changed since [`StackedTree::begin_single`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn all_changes(&mut self) -> Result<ChangeSet, RootfsError> {
+        let Some((upper, below)) = self.single.take() else { return Ok(ChangeSet::default()) };
+        let changes = overlay::changes(&below, &upper)?;
+        self.stack.push(upper)?;
+        Ok(changes)
+    }
+
+    /// Shows the tree with what was written since the last look.
+    fn look_again(&mut self) -> Result<(), StepError> {
+        let mut stack = self.stack.clone();
+        if let Some((upper, _)) = &self.single {
+            stack.push(Arc::clone(upper))?;
+        }
+        self.root = Arc::new(stack.view()?);
+        Ok(())
     }
 
     /// Removes the layers that no other tree has.

@@ -39,9 +39,12 @@ impl<'e, 'a> StageBuild<'e, 'a> {
     pub fn build(mut self) -> Result<Vec<StageLayer>, BuildError> {
         self.announce();
         self.begin()?;
+        if let Some(tree) = self.tree.as_mut().filter(|_| self.executor.request.single_snapshot) {
+            tree.begin_single()?;
+        }
         if let Base::Directory(name) = &self.stage.base {
             let layer = self.files_of_context(name);
-            self.layers.push(layer.map_err(|source| {
+            self.layers.extend(layer.map_err(|source| {
                 let context = name.clone();
                 BuildError::Files { context, source: Box::new(source) }
             })?);
@@ -51,8 +54,14 @@ impl<'e, 'a> StageBuild<'e, 'a> {
             tracing::info!("{}", without_passwords(&step.text));
             if step.action.makes_layer() {
                 let layer = self.layer(step).map_err(|error| self.step_error(step, error))?;
-                self.layers.push(layer);
+                self.layers.extend(layer);
             }
+        }
+        if self.executor.request.single_snapshot && self.stage.makes_layer() {
+            let layer = self.single_layer();
+            let failed =
+                |source| BuildError::SingleLayer { stage: self.stage.label(), source: Box::new(source) };
+            self.layers.push(layer.map_err(failed)?);
         }
         if let Some(tree) = self.tree {
             self.executor.trees.finish(self.position, tree);
@@ -154,8 +163,15 @@ impl<'e, 'a> StageBuild<'e, 'a> {
         }
     }
 
-    /// The layer that a step makes.
-    fn layer(&mut self, step: &Step) -> Result<StageLayer, StepError> {
+    /// The one layer of all that the stage has changed.
+    fn single_layer(&mut self) -> Result<StageLayer, StepError> {
+        tracing::info!("Taking snapshot of full filesystem...");
+        let changes = self.tree()?.all_changes()?;
+        self.write(changes)
+    }
+
+    /// The layer that a step makes, unless the stage makes a single one.
+    fn layer(&mut self, step: &Step) -> Result<Option<StageLayer>, StepError> {
         let executor = self.executor;
         let changes = match &step.action {
             Action::Run(action) => {
@@ -173,8 +189,8 @@ impl<'e, 'a> StageBuild<'e, 'a> {
                 let from = executor.tree(&action.from)?;
                 let files =
                     copy::Files { from: from.as_deref(), contexts: &executor.contexts, fetched: &fetched };
-                if action.link {
-                    return self.linked_layer(action, &files);
+                if action.link && !executor.request.single_snapshot {
+                    return self.linked_layer(action, &files).map(Some);
                 }
                 self.tree()?.change(|root| copy::copy(root, root, action, &files))
             }
@@ -185,15 +201,19 @@ impl<'e, 'a> StageBuild<'e, 'a> {
     }
 
     /// The layer of a stage that begins with the files of a named context: all that its ignore file leaves.
-    fn files_of_context(&mut self, name: &str) -> Result<StageLayer, StepError> {
+    fn files_of_context(&mut self, name: &str) -> Result<Option<StageLayer>, StepError> {
         let action = CopyAction::everything(Tree::Directory(name.to_owned()));
         let files = copy::Files { from: None, contexts: &self.executor.contexts, fetched: &[] };
         let changes = self.tree()?.change(|root| copy::copy(root, root, &action, &files))?;
         self.changed(changes)
     }
 
-    /// The layer of what changed in the tree.
-    fn changed(&mut self, mut changes: ChangeSet) -> Result<StageLayer, StepError> {
+    /// The layer of what a step has changed in the tree, unless the stage makes a single one.
+    fn changed(&mut self, changes: ChangeSet) -> Result<Option<StageLayer>, StepError> {
+        if self.executor.request.single_snapshot { Ok(None) } else { self.write(changes).map(Some) }
+    }
+
+    fn write(&mut self, mut changes: ChangeSet) -> Result<StageLayer, StepError> {
         let executor = self.executor;
         let tree = self.tree()?;
         executor.ignored.remove_from(&mut changes, tree.root());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zuwai_rootfs::fingerprint::Fingerprints;
 use zuwai_rootfs::overlay::OverlayMount;
 use zuwai_rootfs::run::Ran;
-use zuwai_rootfs::{ChangeSet, Root};
+use zuwai_rootfs::{ChangeSet, Root, RootfsError};
 
 use super::scanned::ScannedTree;
 use super::stacked::StackedTree;
@@ -55,6 +55,28 @@ impl StageTree {
         match self {
             Self::Scanned(tree) => tree.change(write),
             Self::Stacked(tree) => tree.change(write),
+        }
+    }
+
+    /// From now on what changes is one layer, and found at the end.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn begin_single(&mut self) -> Result<(), RootfsError> {
+        match self {
+            Self::Scanned(tree) => tree.begin_single(),
+            Self::Stacked(tree) => tree.begin_single(),
+        }
+    }
+
+    /// All that changed since [`StageTree::begin_single`].
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn all_changes(&mut self) -> Result<ChangeSet, RootfsError> {
+        match self {
+            Self::Scanned(tree) => tree.all_changes(),
+            Self::Stacked(tree) => tree.all_changes(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The row of history for files that no instruction accounts for: those of a named context that FROM names.
 
-use zuwai_oci::config::{Created, History};
+use zuwai_oci::config::History;
 
+use super::planner::Inputs;
 use super::{Action, Base, StagePlan, Step};
 
 /// The comment of a row that BuildKit's exporter adds.
@@ -9,12 +10,16 @@ const COMMENT: &str = "buildkit.exporter.image.v0";
 
 /// The row that the target's history lacks, if its lowest layer is a context's files. BuildKit's exporter counts rows
 /// and layers, and gives the rows that are missing to the topmost layers: so this one is last, and says what made the
-/// last layer. `count` is the number of stages in the Dockerfile.
-pub(super) fn missing_row(stages: &[StagePlan], count: usize, created: &Created) -> Option<History> {
+/// last layer. `count` is the number of stages in the Dockerfile. With a single snapshot the files are part of the layer
+/// of the stage's steps, if these make one.
+pub(super) fn missing_row(stages: &[StagePlan], count: usize, inputs: &Inputs) -> Option<History> {
     let target = stages.last()?;
-    let context = context_below(stages, target)?;
+    let (stage, context) = context_below(stages, target)?;
+    if inputs.single_snapshot && stage.steps.iter().any(|step| step.action.makes_layer()) {
+        return None;
+    }
     Some(History {
-        created: Some(created.clone()),
+        created: Some(inputs.created.clone()),
         created_by: last_layer(stages, target, count)
             .unwrap_or_else(|| format!("local source for {context}")),
         comment: COMMENT.to_owned(),
@@ -22,10 +27,10 @@ pub(super) fn missing_row(stages: &[StagePlan], count: usize, created: &Created)
     })
 }
 
-/// The context whose files are the lowest layer.
-fn context_below<'a>(stages: &'a [StagePlan], stage: &'a StagePlan) -> Option<&'a str> {
+/// The context whose files are the lowest layer, and the stage that begins with it.
+fn context_below<'a>(stages: &'a [StagePlan], stage: &'a StagePlan) -> Option<(&'a StagePlan, &'a str)> {
     match &stage.base {
-        Base::Directory(name) => Some(name),
+        Base::Directory(name) => Some((stage, name)),
         Base::Stage(below) => context_below(stages, stages.get(*below)?),
         Base::Scratch | Base::Image(_) => None,
     }

@@ -1,5 +1,7 @@
 //! What each instruction leaves in an image's history, to the letter of BuildKit's `created_by`.
 
+use zuwai_oci::config::History;
+
 /// The comment of every row that a Dockerfile's instruction leaves.
 pub const COMMENT: &str = "buildkit.dockerfile.v0";
 
@@ -109,6 +111,13 @@ fn fraction(value: u64, unit: u64) -> String {
     }
     let width = unit.ilog10() as usize;
     format!("{whole}.{}", format!("{rest:0width$}").trim_end_matches('0'))
+}
+
+/// Rows of a stage that makes a single layer: it belongs to the last of those that make one.
+pub fn one_layer(rows: &mut [History]) {
+    let mut makers = rows.iter_mut().rev().filter(|row| !row.empty_layer);
+    makers.next();
+    makers.for_each(|row| row.empty_layer = true);
 }
 
 #[cfg(test)]

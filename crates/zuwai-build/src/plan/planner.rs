@@ -11,7 +11,7 @@ use zuwai_rootfs::step_mount::StepNetwork;
 use super::globals::{Globals, globals};
 use super::naming::{self, FromBase, Named, resolve_from};
 use super::stage::StageBuilder;
-use super::{Base, ImageKey, Plan, StagePlan, Tree, files_row};
+use super::{Base, ImageKey, Plan, StagePlan, Tree, files_row, history};
 use crate::error::BuildError;
 use crate::named_context::NamedContexts;
 
@@ -34,6 +34,8 @@ pub struct Inputs {
     pub network: StepNetwork,
     /// What stands in place of images and stages (`--build-context`).
     pub contexts: NamedContexts,
+    /// Every stage makes one layer of all it changes.
+    pub single_snapshot: bool,
 }
 
 /// Gives the configurations of images. The one thing a plan asks for while it is made, because ONBUILD triggers and
@@ -70,7 +72,7 @@ pub fn plan(dockerfile: &Dockerfile, inputs: &Inputs, images: &dyn Images) -> Re
         Planner { dockerfile, inputs, images, globals, stages: Vec::new(), places: BTreeMap::new() };
     planner.stage(target)?;
     let mut stages = planner.stages;
-    let missing = files_row::missing_row(&stages, dockerfile.stages.len(), &inputs.created);
+    let missing = files_row::missing_row(&stages, dockerfile.stages.len(), inputs);
     if let Some(target) = stages.last_mut() {
         target.config.history.extend(missing);
     }
@@ -188,6 +190,7 @@ impl Planner<'_> {
                 (Base::Image(image), platform, StageBuilder::new(ImageConfig::clone(&config), true))
             }
         };
+        let rows_below = builder.config.history.len();
         let mut triggers = builder.take_triggers(&from.name)?;
         let stage = &self.dockerfile.stages[number];
         let mut instructions = stage.instructions.as_slice();
@@ -223,7 +226,10 @@ impl Planner<'_> {
         }
         let position = self.stages.len();
         self.places.insert(number, position);
-        let (steps, config, scope) = builder.finish();
+        let (steps, mut config, scope) = builder.finish();
+        if self.inputs.single_snapshot {
+            history::one_layer(config.history.get_mut(rows_below..).unwrap_or_default());
+        }
         self.stages.push(StagePlan {
             number,
             name: stage.from.name.as_ref().map(|name| name.text.clone()),

@@ -40,6 +40,7 @@ fn inputs(args: &[(&str, &str)], target: Option<&str>) -> Inputs {
         created: Created::parse("2026-01-02T03:04:05Z").unwrap(),
         network: StepNetwork::Host,
         contexts: NamedContexts::default(),
+        single_snapshot: false,
     }
 }
 

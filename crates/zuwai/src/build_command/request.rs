@@ -64,6 +64,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
             _ => Compression::Gzip,
         },
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
+        single_snapshot: false,
         ignore_paths: Vec::new(),
         registry: registries::options(flags, environment, &docker_config(environment))?,
         outputs,

@@ -123,7 +123,7 @@ pub const EXECUTOR: &[Flag] = &[
     REGISTRY_MIRROR,
     flag("reproducible", Bool, "leave time stamps out of the image").later(FALSE),
     flag("secret", Secret, "secret for RUN --mount=type=secret: id=ID[,src=FILE][,env=VARIABLE]"),
-    flag("single-snapshot", Bool, "take one snapshot at the end").later(FALSE),
+    flag("single-snapshot", Bool, "make one layer of all that a stage changes"),
     SKIP_DEFAULT_REGISTRY_FALLBACK,
     flag("skip-push-permission-check", Bool, "do not check before the build that the push will be allowed"),
     SKIP_TLS_VERIFY,

@@ -66,6 +66,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
             _ => Compression::Gzip,
         },
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
+        single_snapshot: flags.bool("single-snapshot"),
         ignore_paths: flags.list("ignore-path").iter().map(PathBuf::from).collect(),
         registry: registries::options(flags, environment, &docker_config(environment))?,
         outputs: Outputs {
