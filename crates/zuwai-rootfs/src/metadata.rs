@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Gid, Stat, Uid};
 use rustix::io::Errno;
 use zuwai_layer::Xattrs;
 
@@ -50,6 +50,13 @@ impl FileKind {
             _ => Self::File,
         }
     }
+}
+
+/// What chown(2) is to be given for an owner of an archive: the largest number is nobody's, and leaves an owner as it is, as it does
+/// where BuildKit unpacks it.
+pub(crate) fn owner(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
+    let is_one = |id: &u32| *id != u32::MAX;
+    (Some(uid).filter(is_one).map(Uid::from_raw), Some(gid).filter(is_one).map(Gid::from_raw))
 }
 
 /// A time of the file system, counted from 1970.

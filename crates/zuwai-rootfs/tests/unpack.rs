@@ -22,6 +22,7 @@ fn owners_modes_times_and_special_bits_are_the_layers() {
         special("d/fifo", EntryKind::Fifo).with(|entry| entry.uid = 3),
         special("d/null", EntryKind::CharDevice { major: 1, minor: 3 }),
         file("d/old", "").with(|entry| entry.mtime = -5),
+        file("d/nobodys", "").with(|entry| (entry.uid, entry.gid) = (u32::MAX, 4)),
     ];
     let done = apply(&root, items).unwrap();
     let top = directory.path().join("root");
@@ -34,6 +35,7 @@ fn owners_modes_times_and_special_bits_are_the_layers() {
     assert_eq!((look("d/link").uid(), look("d/link").mtime()), (7, 1_400_000_000));
     assert_eq!((look("d/fifo").mode(), look("d/fifo").uid()), (0o010_640, 3));
     assert_eq!(look("d/old").mtime(), -5);
+    assert_eq!((look("d/nobodys").uid(), look("d/nobodys").gid()), (0, 4), "no user has the largest number");
     if done.refused.devices == 0 {
         assert_eq!(look("d/null").rdev(), 0x103);
     } else {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use zuwai_layer::Xattrs;
 
@@ -140,14 +140,15 @@ pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> 
 
 /// Sets owner and mode of an open file or directory, in the order that keeps set-user-ID bits.
 pub(crate) fn set_owner_and_mode(file: impl AsFd, owner: (u32, u32), mode: u32) -> Result<(), Errno> {
-    rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+    let (uid, gid) = crate::metadata::owner(owner.0, owner.1);
+    rustix::fs::fchown(&file, uid, gid)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
 }
 
 /// Sets the owner of a name in a directory; links are not followed.
 pub(crate) fn set_owner_at(directory: BorrowedFd<'_>, name: &[u8], owner: (u32, u32)) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    let (uid, gid) = crate::metadata::owner(owner.0, owner.1);
+    rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// A modification time; the time of access stays.

@@ -30,7 +30,7 @@ pub(super) struct Finish {
     /// For messages.
     pub(super) path: ImagePath,
     /// Unless it has it already.
-    pub(super) owner: Option<(Uid, Gid)>,
+    pub(super) owner: Option<(Option<Uid>, Option<Gid>)>,
     /// Unless it has it already.
     pub(super) mode: Option<Mode>,
     pub(super) xattrs: Xattrs,
@@ -43,7 +43,7 @@ impl Finish {
     pub(super) fn of(entry: &Entry) -> Self {
         Self {
             path: entry.path.clone(),
-            owner: Some((Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))),
+            owner: Some(crate::metadata::owner(entry.uid, entry.gid)),
             mode: Some(Mode::from_raw_mode(entry.mode)),
             xattrs: belonging(&entry.xattrs).map(|(name, value)| (name.clone(), value.clone())).collect(),
             mtime: None,
@@ -55,7 +55,7 @@ impl Finish {
     pub(super) fn apply(&self, file: impl AsFd, refused: &mut Refused) -> Result<(), RootfsError> {
         let (file, path) = (file.as_fd(), &self.path);
         if let Some((uid, gid)) = self.owner {
-            match rustix::fs::fchown(file, Some(uid), Some(gid)) {
+            match rustix::fs::fchown(file, uid, gid) {
                 Err(Errno::PERM | Errno::INVAL) => refused.owners += 1,
                 other => other.map_err(RootfsError::io("set the owner of", path))?,
             }

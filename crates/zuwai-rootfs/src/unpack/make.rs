@@ -210,9 +210,9 @@ impl Maker {
     }
 
     fn owner(&mut self, place: Place<'_>, entry: &Entry) -> Result<(), RootfsError> {
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let (uid, gid) = crate::metadata::owner(entry.uid, entry.gid);
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        match rustix::fs::chownat(place.directory, place.name, Some(uid), Some(gid), flags) {
+        match rustix::fs::chownat(place.directory, place.name, uid, gid, flags) {
             Err(Errno::PERM | Errno::INVAL) => self.refused.owners += 1,
             other => other.map_err(RootfsError::io("set the owner of", &entry.path))?,
         }
