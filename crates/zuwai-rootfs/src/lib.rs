@@ -76,4 +76,5 @@ pub use ctime::Ctime;
 pub use error::RootfsError;
 pub use index::Index;
 pub use metadata::{FileKind, Metadata};
+pub use remove::remove_directory_all;
 pub use root::{KeepOut, Root};

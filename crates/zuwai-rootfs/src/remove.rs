@@ -1,14 +1,16 @@
 //! Removing trees, with what must stay in them left where it is.
 
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use zuwai_layer::ImagePath;
 
 use crate::error::RootfsError;
 use crate::metadata::Metadata;
-use crate::root::Root;
+use crate::root::{KeepOut, Root};
 use crate::walk::{self, Names};
 
 /// What removing does with one path.
@@ -25,7 +27,7 @@ pub(crate) enum Fate {
 /// Removes the real path and all below it, as `fate` says; a directory in which something stays stays too. What is kept
 /// out always stays.
 ///
-/// No depth of tree is too deep: one directory is open at a time.
+/// No depth of tree is too deep, also where paths are longer than the system takes them: one directory is open at a time.
 pub(crate) fn remove_tree(
     root: &Root,
     path: &ImagePath,
@@ -47,13 +49,82 @@ pub(crate) fn remove_tree(
             waiting.push((directory.clone(), true));
         }
         for name in names.iter() {
-            let child = walk::child(&directory, name)?;
+            let Ok(child) = walk::child(&directory, name) else {
+                // Nothing that stays has a path of such a length.
+                remove_deep(&handle, name).map_err(RootfsError::io("remove what is deep in", &directory))?;
+                continue;
+            };
             if remove_name(root, &child, fate, Some(&handle))? {
                 waiting.push((child, false));
             }
         }
     }
     Ok(())
+}
+
+/// Removes a directory of the host and all in it, however deep that is.
+///
+/// # Errors
+/// When something cannot be removed, or is not there.
+pub fn remove_directory_all(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        // It keeps all directories on its way open, which may be more than a process can have.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => {
+            let root = Root::open(path, KeepOut::default())?;
+            remove_tree(&root, &ImagePath::root(), &|_| Fate::Remove).map_err(io::Error::other)?;
+            std::fs::remove_dir(path)
+        }
+        other => other,
+    }
+}
+
+/// Removes a name whose path is longer than the system's limit, and all below it. Directories are moved up to it first, so
+/// that two are open at a time.
+fn remove_deep(directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    let mut names = Names::default();
+    let mut waiting = vec![name.to_vec()];
+    while let Some(name) = waiting.pop() {
+        if !is_full_directory(directory, &name)? {
+            continue;
+        }
+        let below = rustix::fs::openat(directory, &name, walk::DIRECTORY, Mode::empty())?;
+        names.read(below.as_fd())?;
+        for name in names.iter() {
+            if is_full_directory(&below, name)? {
+                waiting.push(move_up(&below, name, directory)?);
+            }
+        }
+        rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// Removes a file or an empty directory; says whether it is a directory that is not empty.
+fn is_full_directory(directory: &OwnedFd, name: &[u8]) -> Result<bool, Errno> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(false),
+        // Some file systems say the second of a directory.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(false),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Moves a name to another directory, and gives the name that it has there.
+fn move_up(from: &OwnedFd, name: &[u8], to: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    for number in 0_u64.. {
+        let free = format!(".deep-{number}").into_bytes();
+        match rustix::fs::renameat_with(from, name, to, &free, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(free),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::EXIST)
 }
 
 /// Removes a path that is no directory; says whether it is one, to be gone into.

@@ -107,11 +107,16 @@ impl Root {
         Ok(Some((File::from(file), metadata)))
     }
 
-    /// The content of a small regular file; links are followed. `None` if nothing is there.
+    /// The content of a small regular file; links are followed, but not to what is kept out: `None` then, and if nothing
+    /// is there.
     ///
     /// # Errors
     /// When it is not a regular file, is larger than the limit in bytes, or cannot be read.
     pub fn read_small(&self, path: &ImagePath, limit: usize) -> Result<Option<Vec<u8>>, RootfsError> {
+        if !self.keep_out().covers(path) && self.resolve(path).is_ok_and(|real| self.keep_out().covers(&real))
+        {
+            return Ok(None);
+        }
         let Some((file, _)) = self.open_file(path)? else { return Ok(None) };
         let mut content = Vec::new();
         file.take(limit as u64 + 1).read_to_end(&mut content).map_err(RootfsError::io("read", path))?;
@@ -321,6 +326,17 @@ mod tests {
         }
         assert!(root.resolve(&path("loop/x")).is_err());
         assert!(root.resolve(&path("file/x")).is_err());
+    }
+
+    #[test]
+    fn links_to_what_is_kept_out_lead_to_no_content() {
+        let (directory, _) = tree();
+        let keep_out = KeepOut::new([path("usr/lib")]);
+        let root = Root::open(directory.path().join("root"), keep_out).unwrap();
+        for link in ["d/e/f", "lib/f", "long/f"] {
+            assert_eq!(root.read_small(&path(link), 3).unwrap(), None, "{link}");
+        }
+        assert!(root.read_small(&path("usr/lib/f"), 3).unwrap().is_some(), "named as it is");
     }
 
     #[test]

@@ -283,6 +283,23 @@ fn names_of_any_bytes_and_deep_trees_are_unpacked_and_removed() {
     assert!(!directory.path().join("root/d").exists());
 }
 
+/// By renaming, as no path is that long.
+#[test]
+fn trees_deeper_than_any_path_are_removed() {
+    let (directory, root) = root();
+    let top = directory.path().join("root");
+    let step = "d/".repeat(1000);
+    sh(
+        &top,
+        &format!(
+            "mkdir deep; touch deep/.deep-0; for i in 1 2 3 4 5 6; do mkdir -p new/{step}; touch new/{step}f; \
+             mv deep new/{step}deep; mv new deep; done"
+        ),
+    );
+    apply(&root, vec![Item::Whiteout("deep")]).unwrap();
+    assert_eq!(tree(&top).into_keys().collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 #[test]
 fn extended_attributes_are_set_or_counted() {
     let (directory, root) = root();

@@ -263,5 +263,6 @@ fn private_root(path: &Path) -> Result<Root, BuildError> {
 }
 
 fn remove(path: &Path) -> Result<(), BuildError> {
-    fs::remove_dir_all(path).map_err(|source| BuildError::State { path: path.to_owned(), source })
+    zuwai_rootfs::remove_directory_all(path)
+        .map_err(|source| BuildError::State { path: path.to_owned(), source })
 }
