@@ -11,6 +11,7 @@
 //! - `differential`: every Dockerfile of `cases/` equals BuildKit's image, on this machine and in containers
 //!   (`ZUWAI_CASE=copy,env` takes the cases with these words in their names);
 //! - `beyond_buildkit`: where they differ on purpose;
+//! - `in_place`, `gitlab`: builds in the `/` of containers that have files of their own, and what they leave;
 //! - `containers`, `labs`: the executor image in Docker's, Kubernetes' and podman's environments, and as tutorials use it;
 //! - `registries`, `oracle`, `environments`: the parts themselves are what they say.
 //!
