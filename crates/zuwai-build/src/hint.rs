@@ -7,6 +7,8 @@ use std::path::Path;
 use zuwai_layer::error::LayerError;
 use zuwai_rootfs::copy::CopyError;
 use zuwai_rootfs::error::RootfsError;
+use zuwai_rootfs::run_error::RunError;
+use zuwai_rootfs::survey;
 
 use crate::error::{BuildError, StepError};
 use crate::ssh::DEFAULT_ID;
@@ -20,6 +22,14 @@ pub struct RootDir<'a> {
     pub flag: &'a str,
 }
 
+impl RootDir<'_> {
+    /// Where to read on about what the place refuses, in the words of the face that was used.
+    fn see_doctor(self) -> String {
+        let face = if self.flag == "--kaniko-dir" { "executor" } else { "zuwai" };
+        format!("'{face} doctor', run here, says what is refused and what to add to the pod or container")
+    }
+}
+
 impl BuildError {
     /// What the user can do about it, to be shown after the error and its causes.
     pub fn hint(&self, root_dir: RootDir<'_>) -> Option<String> {
@@ -30,6 +40,13 @@ impl BuildError {
             Self::Write { .. } | Self::Archive { .. } => {
                 Some("name a place that can be written, or mount a directory there".to_owned())
             }
+            Self::State { path, .. } if !path.starts_with(root_dir.path) => Some(format!(
+                "building in the container's own / takes root and a / that can be written; {}",
+                root_dir.see_doctor()
+            )),
+            Self::Isolation(
+                RunError::NamespacesRefused { .. } | RunError::NotInContainer { namespaces: Some(_) },
+            ) => Some(root_dir.see_doctor()),
             Self::State { .. } => {
                 Some(format!("name a directory that files can be made in with {}", root_dir.flag))
             }
@@ -88,6 +105,14 @@ impl StepError {
                  the command do less at a time"
                     .to_owned(),
             ),
+            Self::Failed { signal: None, .. } => {
+                let lacks = survey::lacks_for_commands()?;
+                Some(format!("{lacks}: if the command was refused something, {}", root_dir.see_doctor()))
+            }
+            Self::Rootfs(error) if is_refused(error) && survey::lacks_for_files().is_some() => {
+                let lacks = survey::lacks_for_files()?;
+                Some(format!("{lacks}; {}", root_dir.see_doctor()))
+            }
             Self::Rootfs(RootfsError::Copy(CopyError::NotFound { .. })) => Some(
                 "paths to copy are relative to the build context, or to the root of the stage or image that --from names"
                     .to_owned(),
@@ -98,6 +123,11 @@ impl StepError {
             _ => None,
         }
     }
+}
+
+/// Whether the system refused something for want of a right or an id: `EPERM`, `EACCES`, `EINVAL`.
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    matches!(disk_error(error), Some(ErrorKind::PermissionDenied | ErrorKind::InvalidInput))
 }
 
 /// What the system said, if an error comes from a file.
@@ -160,6 +190,26 @@ mod tests {
             [BuildError::Write { path: path.clone(), source: full() }, BuildError::Archive { path, source }]
         {
             assert!(hint(&error).starts_with("the disk of /out/image.tar is full"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_refuses_is_one_for_the_doctor() {
+        let refused = BuildError::Isolation(RunError::NamespacesRefused { reason: String::new() });
+        assert!(hint(&refused).starts_with("'zuwai doctor', run here"));
+        let parking =
+            BuildError::State { path: "/.zuwai".into(), source: ErrorKind::PermissionDenied.into() };
+        let hint = parking.hint(RootDir { path: Path::new("/kaniko"), flag: "--kaniko-dir" }).unwrap();
+        assert!(hint.contains("takes root") && hint.contains("'executor doctor'"), "{hint}");
+        let not_here = BuildError::Isolation(RunError::NotInContainer { namespaces: None });
+        assert_eq!(not_here.hint(root_dir()), None);
+    }
+
+    #[test]
+    fn refusals_are_told_from_other_errors() {
+        for (number, refused) in [(1, true), (13, true), (22, true), (2, false), (28, false)] {
+            let error = BuildError::State { path: "/x".into(), source: io::Error::from_raw_os_error(number) };
+            assert_eq!(is_refused(&error), refused, "{number}");
         }
     }
 

@@ -29,6 +29,7 @@
 //! - [`isolation`]: which of the two ways commands run, and why; [`container`] and [`mounts`]: what this process stands in.
 //! - [`volumes`]: what a container's user mounted into it, which commands see with namespaces too.
 //! - [`sandbox`]: the process that holds a step; [`userns`]: user namespaces; [`signals`]: being told to stop.
+//! - [`survey`]: what the place that a build runs in allows, and why not more.
 //! - [`run_error`]: what goes wrong there.
 
 #![cfg_attr(not(test), warn(clippy::pedantic))]
@@ -64,6 +65,7 @@ pub mod run_error;
 pub mod sandbox;
 pub mod signals;
 pub mod step_mount;
+pub mod survey;
 pub mod unpack;
 pub mod userns;
 pub mod volumes;

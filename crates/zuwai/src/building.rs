@@ -105,7 +105,8 @@ pub fn root_dir<'a>(request: &'a BuildRequest, flag: &'a str) -> RootDir<'a> {
     RootDir { path: &request.root_dir, flag }
 }
 
-fn exit_code(code: i32) -> u8 {
+/// A code as the program ends with it.
+pub fn exit_code(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }
 

@@ -6,6 +6,7 @@ pub mod request;
 use tracing::{info, warn};
 
 use crate::building::{self, Role};
+use crate::doctor_command;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub const COMMAND: Command = Command {
     arguments: "",
     about: "Builds an image from a Dockerfile inside a container, and pushes it. Takes kaniko's flags.",
     subcommands: &[
+        ("doctor", "Say what can be built here, what cannot, and what to change for that"),
         ("help", "Help about any command"),
         ("login", "Log in to a registry (not supported yet)"),
         ("push", "Push an image that was built before (not supported yet)"),
@@ -62,6 +64,9 @@ const WARMER: Command = Command {
 pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     // cobra looks for a subcommand at the first word only when it is one; values of flags are never taken for one.
     match arguments.first().map(String::as_str) {
+        Some("doctor") => {
+            return doctor_command::run_as_executor(arguments.into_iter().skip(1).collect(), environment);
+        }
         Some("push") => return subcommand(PUSH, arguments),
         Some("login") => return subcommand(LOGIN, arguments),
         Some("version") => {

@@ -12,6 +12,7 @@
 //! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
 //! - [`check_command`]: `zuwai check`, and what it says to people and programs.
 //! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
+//! - [`doctor_command`]: `zuwai doctor`, what the place it runs in allows.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
 //! - [`build_contexts`]: `--build-context`, what stands in place of images and stages.
 //! - [`secrets`], [`ssh`], [`csv`]: `--secret` and `--ssh`, read at the start.
@@ -28,6 +29,7 @@ mod certificates;
 mod check_command;
 mod context_command;
 mod csv;
+mod doctor_command;
 mod environment;
 mod error;
 mod executor;

@@ -4,6 +4,7 @@ use crate::build_command;
 use crate::certificates;
 use crate::check_command;
 use crate::context_command;
+use crate::doctor_command;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ pub const COMMAND: Command = Command {
         ("ca-roots", "Print the certificate authorities that come with the program, as PEM"),
         ("check", "Check a Dockerfile by BuildKit's build checks, without building it"),
         ("context", "Look at a build context"),
+        ("doctor", "Say what can be built here, what cannot, and what to change for that"),
         ("explain", "Say why steps were built again (not supported yet)"),
         ("help", "Print this help"),
         ("index", "Put images of several platforms together (not supported yet)"),
@@ -43,6 +45,7 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
         "build" => return build_command::run(arguments, environment),
         "check" => return check_command::run(arguments, environment),
         "context" => return context_command::run(arguments),
+        "doctor" => return doctor_command::run(arguments, environment),
         "help" if arguments.first().is_some_and(|word| word == "build") => {
             terminal::print(&build_command::COMMAND.help());
         }
@@ -51,6 +54,9 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
         }
         "help" if arguments.first().is_some_and(|word| word == "context") => {
             terminal::print(&context_command::COMMAND.help());
+        }
+        "help" if arguments.first().is_some_and(|word| word == "doctor") => {
+            terminal::print(&doctor_command::COMMAND.help());
         }
         "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
         "version" | "--version" => terminal::print(&terminal::version()),

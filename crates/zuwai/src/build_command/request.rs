@@ -89,7 +89,11 @@ pub fn docker_config(environment: &Environment) -> PathBuf {
     environment.docker_config(|| environment.home().unwrap_or_default().join(".docker"))
 }
 
-fn root_directory(flags: &Parsed, environment: &Environment) -> Result<PathBuf, ProgramError> {
+/// Where builds keep their files.
+///
+/// # Errors
+/// When neither a flag nor the environment says so.
+pub fn root_directory(flags: &Parsed, environment: &Environment) -> Result<PathBuf, ProgramError> {
     match flags.non_empty("root-dir") {
         Some(path) => Ok(source::absolute(path)),
         None => Ok(environment.data_home().ok_or(ProgramError::NoRootDirectory)?.join("zuwai")),

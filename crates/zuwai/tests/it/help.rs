@@ -51,6 +51,13 @@ fn zuwai_check() {
 }
 
 #[test]
+fn doctor() {
+    insta::assert_snapshot!(help("zuwai", &["doctor", "--help"]));
+    insta::assert_snapshot!(help("executor", &["doctor", "--help"]));
+    assert_eq!(help("zuwai", &["help", "doctor"]), help("zuwai", &["doctor", "-h"]));
+}
+
+#[test]
 fn versions() {
     let version = format!("zuwai {}\n", env!("CARGO_PKG_VERSION"));
     for (name, arguments) in

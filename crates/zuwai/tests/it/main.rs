@@ -6,6 +6,7 @@
 mod bad_input;
 mod check;
 mod context;
+mod doctor;
 mod help;
 mod mistakes;
 mod processes;
