@@ -31,7 +31,7 @@ fn prepare(execution: &Execution, workdir: &OsStr, escapable: bool) -> Result<Pa
     // Rust ignores SIGPIPE in its own programs; nobody else expects that.
     system::default_signal(libc::SIGPIPE);
     SignalSet::new(&[]).block_only().map_err(|error| exec(error.to_string()))?;
-    let _ = rustix::process::setsid();
+    let _ = system::start_session();
     rustix::process::umask(Mode::from_raw_mode(0o022));
 
     let keep = execution

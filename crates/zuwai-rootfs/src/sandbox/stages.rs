@@ -87,7 +87,7 @@ fn converse(mut channel: Channel) -> i32 {
 pub(super) fn prepare() -> Result<(), Failure> {
     let _ = rustix::thread::set_name(c"zuwai-sandbox");
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::process::setsid().during("start a session")?;
+    system::start_session().during("start a session")?;
     system::close_descriptors_on_exec().during("list open files")
 }
 

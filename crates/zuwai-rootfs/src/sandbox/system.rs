@@ -171,6 +171,12 @@ pub(crate) fn default_signal(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Starts a session. Its number is not asked for: gVisor answers 0, which is no process.
+pub(crate) fn start_session() -> io::Result<()> {
+    // SAFETY: a plain system call.
+    if unsafe { libc::setsid() } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Sends a signal to a process, by number.
 pub(crate) fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: a plain system call.
