@@ -13,13 +13,14 @@
 //! - `beyond_buildkit`: where they differ on purpose;
 //! - `in_place`, `gitlab`: builds in the `/` of containers that have files of their own, and what they leave;
 //! - `containers`, `labs`: the executor image in Docker's, Kubernetes' and podman's environments, and as tutorials use it;
-//! - `registries`, `oracle`, `environments`: the parts themselves are what they say.
+//! - `environments`: what can be built where: `docs/environments.md`;
+//! - `registries`, `oracle`: the parts themselves are what they say.
 //!
 //! `ZUWAI_BIN` names another binary to test than the one cargo built. What is slow to make (base images, the oracle's root) is
 //! kept between runs, see [`cache`].
 //!
 //! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`token`], [`registry`]; [`archive`],
-//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`]; [`web`]; [`case`], [`zuwai`].
+//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`], [`runsc`], [`containerd`]; [`web`]; [`case`], [`zuwai`].
 
 // Tests stop at the first thing that is not as it should be; their files are their own and small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]
@@ -31,12 +32,14 @@ pub mod case;
 pub mod certificates;
 pub mod command;
 pub mod compare;
+pub mod containerd;
 pub mod image;
 pub mod layout;
 pub mod need;
 pub mod oracle;
 pub mod podman;
 pub mod registry;
+pub mod runsc;
 pub mod server;
 pub mod token;
 pub mod tree;

@@ -26,18 +26,19 @@ pub const ENVIRONMENTS: [Environment; 3] =
 
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
+/// Docker's own default seccomp profile, from moby's profiles/seccomp/default.json.
+pub const DOCKER_PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/docker-default.json");
+
 impl Environment {
     /// The flags of `podman run` that make it.
     #[must_use]
     pub fn flags(self) -> Vec<String> {
-        // Docker's own default profile, from moby's profiles/seccomp/default.json.
-        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/data/docker-default.json");
         let with = |profile: &str| {
             let flags = ["--cap-drop", "ALL", "--cap-add", CAPABILITIES, "--security-opt"];
             flags.into_iter().map(str::to_owned).chain([format!("seccomp={profile}")]).collect()
         };
         match self {
-            Self::Docker => with(profile),
+            Self::Docker => with(DOCKER_PROFILE),
             Self::Kubernetes => with("unconfined"),
             Self::Podman => Vec::new(),
         }
@@ -137,7 +138,21 @@ infra_command = "/pause"
 
     /// Runs a container to its end. `flags` are of `podman run`, `arguments` for the image's entry point.
     pub fn run<A: AsRef<str>>(&self, flags: &[String], image: &str, arguments: &[A]) -> Finished {
+        self.run_by(None, flags, image, arguments)
+    }
+
+    /// As [`Podman::run`], by another runtime than runc.
+    pub fn run_by<A: AsRef<str>>(
+        &self,
+        runtime: Option<&Path>,
+        flags: &[String],
+        image: &str,
+        arguments: &[A],
+    ) -> Finished {
         let mut command = self.command();
+        if let Some(runtime) = runtime {
+            command.arg("--runtime").arg(runtime);
+        }
         command.args(["run", "--rm", "--network=host"]).args(flags).arg(image);
         command.args(arguments.iter().map(AsRef::as_ref));
         run(&mut command)
