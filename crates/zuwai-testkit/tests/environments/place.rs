@@ -124,7 +124,7 @@ impl Runtimes {
         let containerd = Containerd::start();
         let archive = zuwai_testkit::cache::scratch("executor-image");
         let file = archive.path().join("executor.tar");
-        zuwai::build_executor_image(&file);
+        zuwai::build_executor_image(zuwai::ExecutorImage::Plain, &file);
         containerd.load(&format!("docker-archive:{}", file.display()), IMAGE);
         Self { containerd }
     }
