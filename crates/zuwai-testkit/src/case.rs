@@ -2,7 +2,8 @@
 //!
 //! A folder with `Dockerfile` and, where needed: `context/`; `setup`, a shell script run in the copy of the context to make what
 //! git does not keep (modes, owners, links); `args`, build flags, one a line; `expect-error`, texts that the error must have, one
-//! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build where the case cannot hold;
+//! a line, where the build has to fail; `not-in`, a line `WAY: REASON` for a way to build (`machine`, `user`,
+//! `docker`, `kubernetes`) where the case cannot hold;
 //! `Dockerfile.same`, where BuildKit's frontend of the day does not know what the case uses: what BuildKit builds in its place, by
 //! other means, to the same files. It begins with a comment that says where the rule is documented.
 //!
@@ -39,6 +40,15 @@ pub struct Prepared {
     pub expected_error: Option<Vec<String>>,
     /// What BuildKit builds in its place: the files must be the same then, and the configuration but for the history.
     pub same: Option<PathBuf>,
+}
+
+impl Prepared {
+    /// The flags where the case's folder is seen at `place`.
+    #[must_use]
+    pub fn flags_at(&self, place: &Path) -> Vec<String> {
+        let (folder, place) = (self.folder.display().to_string(), place.display().to_string());
+        self.flags.iter().map(|flag| flag.replace(&folder, &place)).collect()
+    }
 }
 
 impl Case {

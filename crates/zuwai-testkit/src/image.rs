@@ -74,6 +74,21 @@ impl Image {
         Self { manifest, config, layers }
     }
 
+    /// Makes each layer's file one with that of the same digest in `pool`, so that many images of one base take its space once.
+    ///
+    /// # Panics
+    /// If something cannot be linked, as across file systems.
+    pub fn share_blobs(&self, pool: &Path) {
+        std::fs::create_dir_all(pool).unwrap();
+        for layer in &self.layers {
+            let pooled = pool.join(&layer.digest);
+            if std::fs::hard_link(&layer.file, &pooled).is_err() {
+                std::fs::remove_file(&layer.file).unwrap();
+                std::fs::hard_link(&pooled, &layer.file).unwrap();
+            }
+        }
+    }
+
     /// What is wrong with the image by itself: digests that do not fit, and layers against the law that Zuwai's layers keep
     /// (one entry a path, clean relative names, parents first, a hard link's target earlier in the same layer, no entry
     /// beside its own whiteout, whole seconds). The first `base` layers, somebody else's, are looked at for digests only.

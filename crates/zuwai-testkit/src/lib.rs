@@ -20,7 +20,8 @@
 //! kept between runs, see [`cache`].
 //!
 //! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`token`], [`registry`]; [`archive`],
-//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`], [`runsc`], [`containerd`]; [`web`]; [`case`], [`zuwai`].
+//! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`], [`runsc`], [`containerd`]; [`web`]; [`case`], [`zuwai`],
+//! [`private`].
 
 // Tests stop at the first thing that is not as it should be; their files are their own and small.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::disallowed_methods)]
@@ -38,6 +39,7 @@ pub mod layout;
 pub mod need;
 pub mod oracle;
 pub mod podman;
+pub mod private;
 pub mod registry;
 pub mod runsc;
 pub mod server;

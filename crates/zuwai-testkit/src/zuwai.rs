@@ -1,13 +1,15 @@
 //! The program under test.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::case::Prepared;
-use crate::command::{clean, must_run, run};
+use crate::command::{Finished, clean, must_run, run};
 use crate::image::Image;
 use crate::need::find_program;
+use crate::private::{Caller, PLACE, zuwai_in};
 
 /// The binary: `ZUWAI_BIN`, else the one cargo built beside the running test.
 ///
@@ -39,21 +41,64 @@ pub fn zuwai() -> Command {
     command
 }
 
-/// Builds a case with `zuwai build` on this machine into a layout in `output`.
-///
-/// # Errors
-/// What it printed, if the build failed.
-pub fn build(case: &Prepared, output: &Path) -> Result<Image, String> {
-    let mut command = zuwai();
-    // What it keeps from build to build is the case's own.
-    command.arg("build").arg("--root-dir").arg(case.folder.join("root-dir"));
-    command.arg("-f").arg(&case.dockerfile).arg("-o");
-    command.arg(format!("type=oci,dest={},tar=false", output.display())).args(&case.flags).arg(&case.context);
-    let finished = run(&mut command);
-    match finished.code {
-        0 => Ok(Image::layout(output)),
-        code => Err(format!("exit code {code}\n{}", finished.all())),
+/// What came of building a case.
+#[derive(Debug)]
+pub struct Build {
+    /// The image, or what a failing build printed.
+    pub image: Result<Image, String>,
+    /// Everything it printed.
+    pub log: String,
+}
+
+impl Build {
+    /// Of a program that has ended, and was to write a layout to `output`.
+    ///
+    /// # Panics
+    /// If it succeeded and there is none.
+    #[must_use]
+    pub fn of(finished: &Finished, output: &Path) -> Self {
+        let log = finished.all();
+        let image = match finished.code {
+            0 => Ok(Image::layout(output)),
+            code => Err(format!("exit code {code}\n{log}")),
+        };
+        Self { image, log }
     }
+
+    /// What it said about where commands run, without the time of the line.
+    pub fn isolation(&self) -> impl Iterator<Item = &str> {
+        self.log.lines().filter_map(|line| line.find("Isolation: ").map(|at| &line[at..]))
+    }
+}
+
+/// Builds a case with `zuwai build` on this machine into a layout in `output`.
+#[must_use]
+pub fn build(case: &Prepared, output: &Path) -> Build {
+    let finished = run(zuwai().args(arguments(case, &case.folder, "root-dir", output)));
+    Build::of(&finished, output)
+}
+
+/// The same as an ordinary user, to whom the case's folder belongs; `output` is to be in it.
+///
+/// # Panics
+/// If it is not.
+#[must_use]
+pub fn build_as_user(case: &Prepared, output: &Path) -> Build {
+    let place = Path::new(PLACE);
+    let inside = place.join(output.strip_prefix(&case.folder).unwrap());
+    let mut command = zuwai_in(&case.folder, Caller::User);
+    Build::of(&run(command.args(arguments(case, place, "user-root-dir", &inside))), output)
+}
+
+/// The arguments of `zuwai build` where the case's folder is at `place`. What it keeps from build to build is the case's own.
+fn arguments(case: &Prepared, place: &Path, root_dir: &str, output: &Path) -> Vec<OsString> {
+    let at = |path: &Path| place.join(path.strip_prefix(&case.folder).unwrap()).into_os_string();
+    let mut arguments: Vec<OsString> = vec!["build".into(), "--root-dir".into(), place.join(root_dir).into()];
+    arguments.extend(["-f".into(), at(&case.dockerfile), "-o".into()]);
+    arguments.push(format!("type=oci,dest={},tar=false", output.display()).into());
+    arguments.extend(case.flags_at(place).into_iter().map(OsString::from));
+    arguments.push(at(&case.context));
+    arguments
 }
 
 /// The images that are made of the program.
