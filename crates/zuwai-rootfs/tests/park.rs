@@ -119,3 +119,17 @@ fn a_parked_image_has_its_own_mount_points_and_no_others_directories() {
     assert_eq!(seen, (0o555, 1_000_000_000));
     assert!(top.join("sys/x").exists() && top.join("etc/hosts").exists() && top.join("gone/x").exists());
 }
+
+#[test]
+fn parking_renames_and_copies_no_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (directory, root) = root_keeping(&["etc/sub/mounted"]);
+    let top = directory.path().join("root");
+    fill(&root);
+    sh(&top, "mkdir etc/sub/mounted");
+    let inode = |top: &std::path::Path, name: &str| std::fs::symlink_metadata(top.join(name)).unwrap().ino();
+    let names = ["a", "a/deep", "a/deep/f", "l", "etc/passwd", "etc/sub/hard"];
+    let before = names.map(|name| inode(&top, name));
+    let parked = park(&root, &directory.path().join("parked"), None).unwrap();
+    assert_eq!(names.map(|name| inode(parked.host_path(), name)), before);
+}
