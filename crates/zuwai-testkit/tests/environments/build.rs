@@ -56,7 +56,7 @@ pub const BUILDS: [Build; 11] = [
         "RUN, USER",
         "`RUN` as another user",
         &["run", "users"],
-        "FROM REGISTRY/busybox\nUSER 1000\nRUN id -u > /tmp/who\n",
+        "FROM REGISTRY/busybox\nUSER 1000\nRUN id -u > /home/app/who\n",
     ),
     build(
         "useradd",
@@ -74,7 +74,7 @@ pub const BUILDS: [Build; 11] = [
         "dpkg",
         "`RUN dpkg -i` of a package with files of other users and a script that changes owners",
         &["run", "owners", "packages"],
-        "FROM REGISTRY/small\nCOPY tool.deb /tmp/\nRUN dpkg -i /tmp/tool.deb && rm -rf /tmp/tool.deb /var/log/* /var/cache/* /var/lib/dpkg/*-old\n",
+        "FROM REGISTRY/small\nCOPY tool.deb /\nRUN dpkg -i /tool.deb && rm -rf /tool.deb /var/log/* /var/cache/* /var/lib/dpkg/*-old\n",
     ),
     build(
         "stages",
