@@ -121,7 +121,7 @@ fn a_directory_with_a_mount_in_it_gives_way_and_its_files_are_never_touched() {
     for _ in 0..2 {
         build(&top);
         // An image that stays leaves it where it has no name.
-        let mut place = InPlace::begin(&top, keep_out()).unwrap();
+        let place = InPlace::begin(&top, keep_out()).unwrap();
         place.set_aside().unwrap();
         apply(&place.root().unwrap(), base()).unwrap();
         place.clear().unwrap();
