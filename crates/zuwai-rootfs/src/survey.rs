@@ -6,10 +6,12 @@
 //! - [`Process`]: what the kernel says of this process, read before it enters a user namespace.
 //! - [`capability`]: the capabilities that building takes, and what each is for.
 //! - [`ability`]: what a Dockerfile may do here.
+//! - `file_capabilities`: whether the file system takes them.
 //! - `lack`: the same for a hint, once something was refused.
 
 pub mod ability;
 pub mod capability;
+mod file_capabilities;
 mod lack;
 mod process;
 
@@ -19,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, StatVfsMountFlags};
+use rustix::io::Errno;
 
 pub use ability::{Ability, Verdict};
 pub use capability::{Capabilities, Capability};
@@ -50,6 +53,8 @@ pub struct Survey {
     pub state: StateDir,
     /// Whether the ctime tells changed files where trees would be scanned; not known where there would be none.
     pub ctime: Option<Ctime>,
+    /// Why files cannot have capabilities where trees would be.
+    pub no_file_capabilities: Option<io::Error>,
     /// Why nothing can be written to this system's `/`: it is read-only, or another user's.
     pub root_refused: Option<io::Error>,
     /// What runtimes have hidden of `/proc`; an empty list is an open `/proc`.
@@ -90,6 +95,11 @@ impl Survey {
             }),
         };
         let ctime = isolation.as_ref().ok().and_then(|choice| ctime(choice.mode, &state.path));
+        let no_file_capabilities = isolation.as_ref().ok().and_then(|choice| {
+            // A namespace's own root may do what the builder may not.
+            let tried = file_capabilities::try_one(choice.mode, &state.path);
+            tried.err().filter(|error| *error == Errno::NOTSUP).map(io::Error::from)
+        });
         // Only what was made here, and is empty again.
         for directory in made {
             let _ = std::fs::remove_dir(directory);
@@ -104,6 +114,7 @@ impl Survey {
             isolation,
             state,
             ctime,
+            no_file_capabilities,
             root_refused: write.err().map(io::Error::from),
             masked: masked(),
         }

@@ -91,6 +91,9 @@ impl Ability {
 /// Why not, in words that stand for themselves.
 pub fn verdict(survey: &Survey, ability: Ability) -> Verdict {
     let choice = survey.isolation.as_ref().map_err(chain)?;
+    if let (Ability::Capabilities, Some(error)) = (ability, &survey.no_file_capabilities) {
+        return Err(format!("the file system takes no capabilities of files: {error}"));
+    }
     match choice.mode {
         Mode::Namespaces => in_namespaces(survey, ability),
         Mode::InPlace => in_place(survey, ability),
