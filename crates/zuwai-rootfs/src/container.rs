@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::mounts;
+
 /// Files and directories that only a runtime puts there.
 const MARKS: [(&str, &str); 5] = [
     ("run/.containerenv", "podman"),
@@ -53,11 +55,23 @@ fn detect_in(root: &Path, environment: impl Fn(&str) -> Option<String>) -> Optio
     if let Some(runtime) = named.filter(|name| !name.is_empty()) {
         return Some(format!("{runtime} (the first process has container={runtime})"));
     }
-    ["self", "1"].iter().find_map(|process| {
+    let by_groups = ["self", "1"].iter().find_map(|process| {
         let groups = read(&root.join(format!("proc/{process}/cgroup")));
         let found = groups.lines().find_map(runtime_of);
         found.map(|runtime| format!("{runtime} (/proc/{process}/cgroup says so)"))
+    });
+    by_groups.or_else(|| {
+        own_network_files(root).then(|| "oci (/etc/hosts and /etc/resolv.conf are mounts)".to_owned())
     })
+}
+
+/// Whether a runtime has mounted the files that say where the network is, as all of them do. In a pod that mounts no
+/// token and whose control group is hidden this is the one trace.
+fn own_network_files(root: &Path) -> bool {
+    let mounts = mounts::parse(read(&root.join("proc/self/mountinfo")).as_bytes()).unwrap_or_default();
+    ["/etc/hosts", "/etc/resolv.conf"]
+        .iter()
+        .all(|path| mounts.iter().any(|mount| mount.point == Path::new(path)))
 }
 
 /// `4:memory:/kubepods/besteffort/pod1/x`. A service of the runtime itself, as `/system.slice/docker.service`, is none.
@@ -101,7 +115,9 @@ mod tests {
     #[test]
     fn runtimes_are_known_by_their_traces() {
         type Traces<'a> = &'a [(&'a str, &'a str)];
-        let cases: [(&str, Traces<'_>, Traces<'_>); 8] = [
+        let network = "1 2 8:1 /h /etc/hosts rw - ext4 /dev/sda1 rw\n3 2 8:1 /r /etc/resolv.conf rw - ext4 /dev/sda1 rw\n";
+        let cases: [(&str, Traces<'_>, Traces<'_>); 9] = [
+            ("oci", &[("proc/self/mountinfo", network)], &[]),
             ("docker", &[(".dockerenv", "")], &[]),
             ("podman", &[("run/.containerenv", "")], &[]),
             ("kubernetes", &[("var/run/secrets/kubernetes.io/serviceaccount", "")], &[]),
@@ -122,6 +138,7 @@ mod tests {
             ("proc/self/cgroup", "0::/user.slice/user-1000.slice/session-2.scope\n"),
             ("proc/1/cgroup", "0::/init.scope\n1:x:/system.slice/docker.service\n"),
             ("proc/1/environ", "HOME=/\0TERM=linux\0"),
+            ("proc/self/mountinfo", "1 2 8:1 /r /etc/resolv.conf rw - ext4 /dev/sda1 rw\n"),
         ];
         assert_eq!(detected(&files, &[("container", "")]), None);
     }
