@@ -21,7 +21,7 @@ use zuwai_rootfs::{KeepOut, Root};
 use crate::error::StepError;
 use crate::plan::mounts::CacheMount;
 
-/// How often it is looked whether a cache that another build holds is free.
+/// How often it is looked whether a cache that somebody else holds is free.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// Where caches are.
@@ -77,7 +77,8 @@ impl CacheMounts {
         Self { directory: root_dir.join(Self::DIRECTORY), namespace: namespace.to_owned(), exclusive }
     }
 
-    /// Gives a cache, made now if it is new. `origin` is the tree it starts with. A step that holds it already must not ask again: it would wait for itself.
+    /// Gives a cache, made now if it is new. `origin` is the tree it starts with. A step that holds it already must not
+    /// ask again: it would wait for itself.
     ///
     /// # Errors
     /// When a directory cannot be made or filled, or the build is told to stop while it waits.
@@ -139,7 +140,7 @@ impl CacheMounts {
                 Err(TryLockError::WouldBlock) => {
                     if !std::mem::replace(&mut waits, true) {
                         tracing::info!(
-                            "Waiting for the cache mount {:?}, which another build uses",
+                            "Waiting for the cache mount {:?}, which another step or build uses",
                             cache.id
                         );
                     }

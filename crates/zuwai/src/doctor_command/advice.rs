@@ -11,7 +11,7 @@ pub struct Advice {
     pub gives: String,
     /// Lines of a pod's specification.
     pub pod: Vec<String>,
-    /// Flags of `docker run` and `podman run`.
+    /// Flags of `docker run` and `podman run`; `--uidmap` is of `podman run` alone.
     pub run: Vec<String>,
 }
 

@@ -38,7 +38,9 @@ fn push_advice(text: &mut String, advice: &Advice) {
     for line in &advice.pod {
         let _ = writeln!(text, "    {line}");
     }
-    let _ = writeln!(text, "  or docker run {}", advice.run.join(" "));
+    // Docker maps ids for all its containers or for none.
+    let engine = if advice.run.iter().any(|flag| flag.starts_with("--uidmap")) { "podman" } else { "docker" };
+    let _ = writeln!(text, "  or {engine} run {}", advice.run.join(" "));
 }
 
 /// The same for programs. Names stay as they are from version to version; texts do not.
