@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
@@ -21,6 +21,9 @@ const PASSED_ON: [i32; 4] = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH, libc:
 
 /// How long commands that were told to end are waited for: their own grace, and some time to tidy up.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// The same signal again so soon after the first is the same request.
+const ONCE: Duration = Duration::from_secs(1);
 
 /// Whether the build was told to stop, and the commands to pass that on to. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -192,8 +195,8 @@ impl Drop for Attached<'_> {
 }
 
 /// Listens for the signals that ask a program to end: the first raises the interrupt, waits for the commands to end and
-/// then calls `end`, which tidies up and exits; a second calls `end` at once, and tells it so (`true`). Must be called before the program has
-/// other threads: only threads started later leave the signals to the listener.
+/// then calls `end`, which tidies up and exits; another one calls `end` at once, and tells it so (`true`). Must be called
+/// before the program has other threads: only threads started later leave the signals to the listener.
 ///
 /// # Errors
 /// When the system refuses.
@@ -203,10 +206,16 @@ pub fn listen(interrupt: &Interrupt, end: impl Fn(i32, bool) + Send + Sync + 'st
     let interrupt = interrupt.clone();
     let end = Arc::new(end);
     let listener = move || {
+        let mut first: Option<(i32, Instant)> = None;
         while let Ok(signal) = signals.wait() {
-            if interrupt.raised().is_some() {
-                end(signal, true);
-                continue;
+            match first {
+                // Who sends it to a process and to its group, as timeout(1) and terminals do, means it once.
+                Some((first, when)) if first == signal && when.elapsed() < ONCE => continue,
+                Some(_) => {
+                    end(signal, true);
+                    continue;
+                }
+                None => first = Some((signal, Instant::now())),
             }
             interrupt.raise(signal);
             let (interrupt, end) = (interrupt.clone(), Arc::clone(&end));

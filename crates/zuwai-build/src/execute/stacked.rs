@@ -14,7 +14,8 @@ pub struct StackedTree {
     /// The tree as it is now; nothing is written through it.
     pub root: Arc<Root>,
     stack: Stack,
-    /// Where all that the stage changes goes, and the tree without that, where it is to be a single layer.
+    /// Where all that the stage changes goes, and the tree without that, where it is to be a single layer. While a step writes
+    /// there, nothing is read through the view of `root`, which shows it too: it is made anew after the step.
     single: Option<(Arc<LayerDir>, Arc<Root>)>,
 }
 
