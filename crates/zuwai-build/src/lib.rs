@@ -119,7 +119,11 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let executor = Executor::new(request, surroundings, work, network, &store, &state)?;
     let image = executor.run(&created)?;
     surroundings.interrupt.check().map_err(BuildError::Interrupted)?;
-    output::write(&request.outputs, &image, &store, &runtime, &registry, &surroundings.interrupt)?;
+    std::thread::scope(|scope| {
+        // The trees go while the image is sent.
+        scope.spawn(|| state.remove_directory(StateDir::TREES));
+        output::write(&request.outputs, &image, &store, &runtime, &registry, &surroundings.interrupt)
+    })?;
     Ok(result(&image))
 }
 

@@ -89,6 +89,16 @@ impl StateDir {
             Err(source) => Err(BuildError::State { path, source }),
         }
     }
+
+    /// Removes a directory in it that nobody needs any more. What cannot be removed now goes, or is said, with the rest.
+    pub fn remove_directory(&self, name: &str) {
+        let path = self.path.join(name);
+        let removed = Root::open(&path, KeepOut::default())
+            .and_then(|root| park::clear(&root).map_err(io::Error::other));
+        if let Err(error) = removed {
+            tracing::debug!("cannot remove {}: {error}", path.display());
+        }
+    }
 }
 
 impl Drop for StateDir {

@@ -42,6 +42,8 @@ pub struct Trees {
     empty: MadeOnce<(), Arc<Root>>,
     /// How many further directories were made.
     further: AtomicUsize,
+    /// Held while a tree is let go of: which of two is the last to have a layer is told one after the other.
+    releasing: Mutex<()>,
 }
 
 /// The `/` of the container, and the stage whose tree is there.
@@ -101,6 +103,7 @@ impl Trees {
             context_parts: MadeOnce::default(),
             empty: MadeOnce::default(),
             further: AtomicUsize::new(0),
+            releasing: Mutex::default(),
         })
     }
 
@@ -217,6 +220,7 @@ impl Trees {
         if self.container.as_ref().is_some_and(|container| lock(container).current == Some(position)) {
             return Ok(());
         }
+        let _alone = lock(&self.releasing);
         let tree = lock(&self.finished[position]).take();
         match tree.and_then(Arc::into_inner) {
             Some(StageTree::Scanned(tree)) => remove(tree.root.host_path()),
