@@ -307,7 +307,8 @@ fn every_kind_of_mount_is_made_in_containers() -> Verdict {
             assert_eq!(text, everything::EXPECTED, "{name} {work}");
         }
     }
-    let text = Container::new(&["--user=1000:1000"]).says(&["everything", "/inner", "/state/work"]);
+    let of_a_user = Container { owner: 1000, ..Container::new(&["--user=1000:1000"]) };
+    let text = of_a_user.says(&["everything", "/inner", "/state/work"]);
     assert_eq!(text, format!("inside: single true usual false\n{}", everything::EXPECTED));
     Ok(())
 }
