@@ -1,18 +1,14 @@
 //! What building in place needs, looked at before anything is moved.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
-/// Capabilities by their numbers in capabilities(7), and what cannot be done without each.
-const WANTED: [(u32, &str, &str); 5] = [
-    (0, "CAP_CHOWN", "give files of images the owners that they have there"),
-    (1, "CAP_DAC_OVERRIDE", "read and replace files of other owners"),
-    (3, "CAP_FOWNER", "set modes and times of files of other owners"),
-    (6, "CAP_SETGID", "run commands as the groups of a USER"),
-    (7, "CAP_SETUID", "run commands as a USER"),
-];
+use crate::survey::capability::{Capabilities, Capability, names};
+
+/// What building takes beside being root: images with nothing but root's files can be built without.
+const WANTED: [Capability; 5] =
+    [Capability::Chown, Capability::DacOverride, Capability::Fowner, Capability::Setgid, Capability::Setuid];
 
 /// Why nothing can be built in place.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +52,9 @@ pub enum PreflightError {
 /// # Errors
 /// When nothing can be built there.
 pub fn check(root: &Path) -> Result<Vec<String>, PreflightError> {
-    let status = Path::new("/proc/self/status");
-    let look = |path: &Path| {
-        let path = path.to_owned();
-        move |source| PreflightError::Look { path, source }
-    };
-    let flags = rustix::fs::statvfs(root).map_err(|error| look(root)(error.into()))?.f_flag;
+    let flags = rustix::fs::statvfs(root)
+        .map_err(|error| PreflightError::Look { path: root.to_owned(), source: error.into() })?
+        .f_flag;
     if flags.contains(StatVfsMountFlags::RDONLY) {
         return Err(PreflightError::ReadOnly { root: root.to_owned() });
     }
@@ -69,18 +62,13 @@ pub fn check(root: &Path) -> Result<Vec<String>, PreflightError> {
     if !uid.is_root() {
         return Err(PreflightError::NotRoot { root: root.to_owned(), uid: uid.as_raw() });
     }
-    Ok(missing(&fs::read_to_string(status).map_err(look(status))?))
+    Ok(missing(Capabilities::effective()))
 }
 
-/// What of [`WANTED`] the text of a `status` file (proc(5)) does not have. One without capabilities, of a kernel that has
-/// none, lacks nothing.
-fn missing(status: &str) -> Vec<String> {
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let Some(effective) = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else {
-        return Vec::new();
-    };
-    let lacks = WANTED.iter().filter(|(number, ..)| effective >> number & 1 == 0);
-    lacks.map(|(_, name, what)| format!("{name} (to {what})")).collect()
+/// What of [`WANTED`] is not there, each with what that prevents.
+fn missing(has: Capabilities) -> Vec<String> {
+    let missing = has.missing(&WANTED);
+    missing.into_iter().map(|it| format!("{} ({})", names(&[it]), it.prevents())).collect()
 }
 
 #[cfg(test)]
@@ -99,11 +87,10 @@ mod tests {
                 &["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID"],
             ),
         ] {
-            let found = missing(&format!("Name:\tx\nCapPrm:\t0\nCapEff:\t{effective}\nCapBnd:\t0\n"));
+            let found = missing(Capabilities::from_hex(effective));
             let found: Vec<&str> = found.iter().filter_map(|text| text.split(' ').next()).collect();
             assert_eq!(found, names, "{effective}");
         }
-        assert!(missing("Name:\tx\n").is_empty());
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Capabilities {
     }
 
     /// As `/proc/PID/status` shows them.
-    pub(super) fn from_hex(text: &str) -> Self {
+    pub(crate) fn from_hex(text: &str) -> Self {
         Self(u64::from_str_radix(text, 16).unwrap_or(0))
     }
 
