@@ -190,6 +190,11 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
+    /// Whether a stage is finished, and reads nothing any more.
+    fn is_finished(&self, position: usize) -> bool {
+        self.layers[position].get().is_some()
+    }
+
     /// The layers of a finished stage.
     fn layers(&self, position: usize) -> &[StageLayer] {
         self.layers[position].get().map_or(&[], Vec::as_slice)

@@ -143,7 +143,12 @@ impl<'e, 'a> StageBuild<'e, 'a> {
     fn scanned(&self) -> Result<StageTree, BuildError> {
         let (executor, plan) = (self.executor, self.executor.plan);
         let below = match &self.stage.base {
-            Base::Stage(below) if plan.is_last_use(*below, self.position) => Some(*below),
+            // Stages that are built beside this one may still read it.
+            Base::Stage(below)
+                if plan.is_sole_use(*below, self.position, |user| executor.is_finished(user)) =>
+            {
+                Some(*below)
+            }
             _ => None,
         };
         let in_use = |other: usize| plan.last_use(other).is_some_and(|last| last >= self.position);

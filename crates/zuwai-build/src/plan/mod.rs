@@ -56,11 +56,12 @@ impl Plan {
         self.stages.last()
     }
 
-    /// Whether the stage at `position` builds on the one `below`, and neither itself nor a later one reads that one's
-    /// tree: then it can go on in it.
-    pub fn is_last_use(&self, below: usize, position: usize) -> bool {
-        let stage = &self.stages[position];
-        self.last_use(below) == Some(position) && !stage.reads(below)
+    /// Whether the stage at `position`, which builds on the one `below`, does not read that one's tree, and all others that
+    /// need it are finished: then it can go on in it.
+    pub fn is_sole_use(&self, below: usize, position: usize, is_finished: impl Fn(usize) -> bool) -> bool {
+        let mut others = (0..self.stages.len()).filter(|other| *other != position);
+        !self.stages[position].reads(below)
+            && others.all(|other| is_finished(other) || !self.needs(other).contains(&below))
     }
 
     /// The stages that the one at `position` builds on or reads.

@@ -251,3 +251,21 @@ fn named_contexts_stand_in_place_of_images_and_stages() {
         golden_with_contexts(&format!("contexts_{name}"), text, &contexts, &bases);
     }
 }
+
+#[test]
+fn a_tree_is_taken_over_only_when_nobody_reads_it_any_more() {
+    let text = "FROM scratch AS a\nCOPY x /\nFROM scratch AS b\nCOPY --from=a /x /\n\
+                FROM a AS c\nCOPY y /\nFROM a AS d\nCOPY --from=a /x /z\nFROM c\nCOPY --from=b / /\nCOPY --from=d / /\n";
+    let plan = try_plan(text, &[], None, &Bases::default()).unwrap();
+    let position = |name: &str| plan.stages.iter().position(|stage| stage.label() == name).unwrap();
+    let (a, b, c, d) = (position("a"), position("b"), position("c"), position("d"));
+    let finished = |finished: &'static [&str]| {
+        let finished: Vec<usize> = finished.iter().map(|name| position(name)).collect();
+        move |stage| finished.contains(&stage)
+    };
+    assert!(plan.is_sole_use(a, c, finished(&["a", "b", "d"])));
+    assert!(!plan.is_sole_use(a, c, finished(&["a", "d"])), "b is built beside it");
+    assert!(!plan.is_sole_use(a, d, finished(&["a", "b", "c"])), "it reads what it builds on");
+    assert!(plan.is_sole_use(c, position("4"), finished(&["a", "b", "c", "d"])));
+    assert_eq!(plan.needs(b), [a].into());
+}
