@@ -6,6 +6,7 @@
 use tempfile::TempDir;
 use zuwai_testkit::base::Base;
 use zuwai_testkit::cache::scratch;
+use zuwai_testkit::compare::{compare, report};
 use zuwai_testkit::image::Image;
 use zuwai_testkit::need::{Need, PODMAN, REGISTRY, find_program, needs};
 use zuwai_testkit::podman::{Environment, Podman};
@@ -62,6 +63,54 @@ fn builds_one_after_the_other_leave_the_container_its_own_files() {
         let tree = Tree::of(&Image::layout(&out.path().join(name)));
         assert!(tree.get(b"mine").is_some() && tree.get(b"made").is_some(), "{name}");
         assert!(tree.get(b"etc/mine").is_none() && tree.get(b"kaniko").is_none(), "{name}");
+    }
+}
+
+const TEN: &str = r#"
+mkdir -p /kaniko && cp /program/zuwai /kaniko/executor
+build() { /kaniko/executor --context=dir:///workspace --no-push --isolation=in-place "$@"; }
+for number in 0 1 2 3 4 5 6 7 8 9; do
+    build --dockerfile=/workspace/stages --oci-layout-path=/out/$number || exit 1
+    [ $((number % 3)) != 2 ] || ! build --dockerfile=/workspace/failing || exit 2
+done
+"#;
+
+#[test]
+fn ten_builds_in_a_row_give_what_a_fresh_container_gives() {
+    if !needs(PODMAN) || !needs(REGISTRY) || !needs(Base::Alpine.needs()) {
+        return;
+    }
+    let (podman, registry) = (Podman::shared(), Registry::plain());
+    Base::Busybox.push(&registry);
+    Base::Alpine.push(&registry);
+    let image = podman.pull(&registry, "busybox");
+    let (context, out, folder) = (scratch("ten"), scratch("ten-out"), scratch("ten-program"));
+    std::fs::copy(zuwai::binary(), folder.path().join("zuwai")).unwrap();
+    let (alpine, busybox) = (registry.reference("alpine"), registry.reference("busybox"));
+    let stages = format!(
+        "FROM {alpine} AS one\nRUN mkdir /one && echo 1 > /one/file && rm -r /home\nFROM {busybox} AS two\n\
+         COPY --from=one /one /two\nRUN ln /two/file /two/link && mkdir /srv\nFROM one AS three\n\
+         RUN mv /one /three\nFROM {alpine}\nCOPY --from=two / /two\nCOPY --from=three /three /three\n\
+         RUN cp -a /two/two /four && ls / > /seen\n"
+    );
+    std::fs::write(context.path().join("stages"), stages).unwrap();
+    let failing =
+        format!("FROM {busybox} AS one\nRUN touch /left\nFROM {alpine}\nRUN rm -rf /etc /lib; exit 7\n");
+    std::fs::write(context.path().join("failing"), failing).unwrap();
+    let mut flags = Environment::Docker.flags();
+    for (host, inside) in [(context.path(), "/workspace"), (out.path(), "/out"), (folder.path(), "/program")]
+    {
+        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
+    }
+    let ran = podman.run(&flags, &image, &["sh", "-c", TEN]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let fresh = TEN.replace("0 1 2 3 4 5 6 7 8 9", "fresh").replace("$((number % 3)) != 2", "1 = 1");
+    let ran = podman.run(&flags, &image, &["sh", "-c", &fresh]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let fresh = Image::layout(&out.path().join("fresh"));
+    for number in 0..10 {
+        let differences = compare(&fresh, &Image::layout(&out.path().join(number.to_string())));
+        assert!(differences.is_empty(), "{}", report(&differences, "fresh", &format!("build {number}"), 25));
     }
 }
 
