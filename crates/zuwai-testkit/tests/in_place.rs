@@ -6,6 +6,7 @@
 use tempfile::TempDir;
 use zuwai_testkit::base::Base;
 use zuwai_testkit::cache::scratch;
+use zuwai_testkit::command::Finished;
 use zuwai_testkit::compare::{compare, report};
 use zuwai_testkit::image::Image;
 use zuwai_testkit::need::{Need, PODMAN, REGISTRY, find_program, needs};
@@ -24,17 +25,45 @@ echo "--- elsewhere"; build --dockerfile=/workspace/stages --kaniko-dir=/out/sta
 echo "--- left"; [ ! -e /.zuwai ] && cat /mine /etc/mine/too && ls -a /kaniko && ls /made 2>&1
 "#;
 
+/// A container of busybox, and what is mounted into it: the context, a place for results, the program.
+struct Scene {
+    registry: Registry,
+    image: String,
+    context: TempDir,
+    out: TempDir,
+    program: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let registry = Registry::plain();
+        Base::Busybox.push(&registry);
+        Base::Alpine.push(&registry);
+        let image = Podman::shared().pull(&registry, "busybox");
+        let (context, out, program) = (scratch("in-place"), scratch("out"), scratch("program"));
+        std::fs::copy(zuwai::binary(), program.path().join("zuwai")).unwrap();
+        Self { registry, image, context, out, program }
+    }
+
+    /// Runs a script in a new container.
+    fn run(&self, script: &str) -> Finished {
+        let mut flags = Environment::Docker.flags();
+        for (host, inside) in
+            [(&self.context, "/workspace"), (&self.out, "/out"), (&self.program, "/program")]
+        {
+            flags.extend(["-v".to_owned(), format!("{}:{inside}", host.path().display())]);
+        }
+        Podman::shared().run(&flags, &self.image, &["sh", "-c", script])
+    }
+}
+
 #[test]
 fn builds_one_after_the_other_leave_the_container_its_own_files() {
     if !needs(PODMAN) || !needs(REGISTRY) || !needs(Base::Alpine.needs()) {
         return;
     }
-    let (podman, registry) = (Podman::shared(), Registry::plain());
-    Base::Busybox.push(&registry);
-    Base::Alpine.push(&registry);
-    let image = podman.pull(&registry, "busybox");
-    let (context, out, folder) = (scratch("in-place"), scratch("out"), scratch("program"));
-    std::fs::copy(zuwai::binary(), folder.path().join("zuwai")).unwrap();
+    let scene = Scene::new();
+    let (registry, context, out) = (&scene.registry, &scene.context, &scene.out);
     let alpine = registry.reference("alpine");
     // The build sees nothing of the container's own, and makes what the container has too.
     let good = format!(
@@ -48,12 +77,7 @@ fn builds_one_after_the_other_leave_the_container_its_own_files() {
     std::fs::write(context.path().join("stages"), stages).unwrap();
     std::fs::write(context.path().join("failing"), format!("FROM {alpine}\nRUN rm -rf /etc /usr; exit 7\n"))
         .unwrap();
-    let mut flags = Environment::Docker.flags();
-    for (host, inside) in [(context.path(), "/workspace"), (out.path(), "/out"), (folder.path(), "/program")]
-    {
-        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
-    }
-    let ran = podman.run(&flags, &image, &["sh", "-c", SCRIPT]);
+    let ran = scene.run(SCRIPT);
     assert_eq!(ran.code, 1, "the last ls finds nothing: {}", ran.all());
     let printed = ran.all();
     assert!(printed.contains("code 7"), "{printed}");
@@ -80,12 +104,8 @@ fn ten_builds_in_a_row_give_what_a_fresh_container_gives() {
     if !needs(PODMAN) || !needs(REGISTRY) || !needs(Base::Alpine.needs()) {
         return;
     }
-    let (podman, registry) = (Podman::shared(), Registry::plain());
-    Base::Busybox.push(&registry);
-    Base::Alpine.push(&registry);
-    let image = podman.pull(&registry, "busybox");
-    let (context, out, folder) = (scratch("ten"), scratch("ten-out"), scratch("ten-program"));
-    std::fs::copy(zuwai::binary(), folder.path().join("zuwai")).unwrap();
+    let scene = Scene::new();
+    let (registry, context, out) = (&scene.registry, &scene.context, &scene.out);
     let (alpine, busybox) = (registry.reference("alpine"), registry.reference("busybox"));
     let stages = format!(
         "FROM {alpine} AS one\nRUN mkdir /one && echo 1 > /one/file && rm -r /home\nFROM {busybox} AS two\n\
@@ -97,15 +117,10 @@ fn ten_builds_in_a_row_give_what_a_fresh_container_gives() {
     let failing =
         format!("FROM {busybox} AS one\nRUN touch /left\nFROM {alpine}\nRUN rm -rf /etc /lib; exit 7\n");
     std::fs::write(context.path().join("failing"), failing).unwrap();
-    let mut flags = Environment::Docker.flags();
-    for (host, inside) in [(context.path(), "/workspace"), (out.path(), "/out"), (folder.path(), "/program")]
-    {
-        flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
-    }
-    let ran = podman.run(&flags, &image, &["sh", "-c", TEN]);
+    let ran = scene.run(TEN);
     assert_eq!(ran.code, 0, "{}", ran.all());
     let fresh = TEN.replace("0 1 2 3 4 5 6 7 8 9", "fresh").replace("$((number % 3)) != 2", "1 = 1");
-    let ran = podman.run(&flags, &image, &["sh", "-c", &fresh]);
+    let ran = scene.run(&fresh);
     assert_eq!(ran.code, 0, "{}", ran.all());
     let fresh = Image::layout(&out.path().join("fresh"));
     for number in 0..10 {

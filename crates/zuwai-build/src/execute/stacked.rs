@@ -37,14 +37,12 @@ impl StackedTree {
         &mut self,
         command: impl FnOnce(&Root, Option<OverlayMount>) -> Result<Ran, StepError>,
     ) -> Result<ChangeSet, StepError> {
-        if let Some((upper, _)) = &self.single {
-            command(&self.root, Some(self.stack.mount(Some(upper))))?;
-            self.look_again()?;
-            return Ok(ChangeSet::default());
-        }
-        let upper = self.stack.upper()?;
+        let upper = self.upper()?;
         command(&self.root, Some(self.stack.mount(Some(&upper))))?;
-        let changes = overlay::changes(&self.root, &upper)?;
+        let changes = match self.single {
+            Some(_) => ChangeSet::default(),
+            None => overlay::changes(&self.root, &upper)?,
+        };
         self.keep(upper, &changes)?;
         Ok(changes)
     }
@@ -57,14 +55,7 @@ impl StackedTree {
         &mut self,
         write: impl FnOnce(&Root) -> Result<ChangeSet, StepError>,
     ) -> Result<ChangeSet, StepError> {
-        if let Some((upper, _)) = &self.single {
-            let root = self.stack.writable(upper)?;
-            let changes = write(&root)?;
-            overlay::settle(root, upper)?;
-            self.look_again()?;
-            return Ok(changes);
-        }
-        let upper = self.stack.upper()?;
+        let upper = self.upper()?;
         let root = self.stack.writable(&upper)?;
         let changes = write(&root)?;
         overlay::settle(root, &upper)?;
@@ -83,7 +74,7 @@ impl StackedTree {
         let layer = self.stack.room().layer()?;
         let root = layer.root()?;
         let changes = write(&root, &self.root)?;
-        self.push(layer)?;
+        self.push(Arc::new(layer))?;
         Ok((changes, root))
     }
 
@@ -107,16 +98,6 @@ impl StackedTree {
         Ok(changes)
     }
 
-    /// Shows the tree with what was written since the last look.
-    fn look_again(&mut self) -> Result<(), StepError> {
-        let mut stack = self.stack.clone();
-        if let Some((upper, _)) = &self.single {
-            stack.push(Arc::clone(upper))?;
-        }
-        self.root = Arc::new(stack.view()?);
-        Ok(())
-    }
-
     /// Removes the layers that no other tree has.
     ///
     /// # Errors
@@ -127,13 +108,28 @@ impl StackedTree {
         self.stack.layers().iter().filter(sole).try_for_each(|layer| layer.remove())
     }
 
-    /// Puts what was written on top; without changes there is nothing in it that the tree does not show already.
-    fn keep(&mut self, upper: LayerDir, changes: &ChangeSet) -> Result<(), StepError> {
+    /// Where the next step writes.
+    fn upper(&self) -> Result<Arc<LayerDir>, RootfsError> {
+        match &self.single {
+            Some((upper, _)) => Ok(Arc::clone(upper)),
+            None => self.stack.upper().map(Arc::new),
+        }
+    }
+
+    /// Shows the tree with what was written, which is a layer of the stack from now on unless more is to go there; without
+    /// changes there is nothing in it that the tree does not show already.
+    fn keep(&mut self, upper: Arc<LayerDir>, changes: &ChangeSet) -> Result<(), StepError> {
+        if self.single.is_some() {
+            let mut stack = self.stack.clone();
+            stack.push(upper)?;
+            self.root = Arc::new(stack.view()?);
+            return Ok(());
+        }
         if changes.is_empty() { Ok(upper.remove()?) } else { self.push(upper) }
     }
 
-    fn push(&mut self, layer: LayerDir) -> Result<(), StepError> {
-        self.stack.push(Arc::new(layer))?;
+    fn push(&mut self, layer: Arc<LayerDir>) -> Result<(), StepError> {
+        self.stack.push(layer)?;
         self.root = Arc::new(self.stack.view()?);
         Ok(())
     }
