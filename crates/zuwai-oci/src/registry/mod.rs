@@ -1,16 +1,21 @@
 //! The conversation with registries (OCI distribution spec).
 //!
 //! In reading order: [`options`] and [`tls`] say how to talk to whom; `dns` finds hosts; `transport` sends one request
-//! and follows it through redirects and authentication (`challenge`, `token`); `answer` turns refusals into errors;
+//! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
+//! `token`); `answer` turns refusals into errors;
 //! [`resolve`], [`download`] and `push` are what the rest of the house uses.
 
 mod answer;
+mod authorization;
+mod body;
 mod challenge;
 mod dns;
 pub mod download;
 pub mod options;
+mod origin;
 mod push;
 pub mod resolve;
+pub mod retry;
 pub mod tls;
 mod token;
 mod transport;
@@ -26,6 +31,7 @@ use zuwai_layer::Digest;
 pub use download::{Download, DownloadReader};
 pub use options::RegistryOptions;
 pub use resolve::{RawManifest, ResolvedImage};
+pub use retry::RetryPolicy;
 pub use tls::{TlsRootSources, TlsRoots};
 
 use crate::descriptor::Descriptor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::credentials::Credentials;
 use crate::reference::DOCKER_HUB;
 use crate::registry::Direction;
+use crate::registry::retry::RetryPolicy;
 use crate::registry::tls::TlsRoots;
 
 /// Options of a [`super::Registry`] client. `Debug` shows no secret.
@@ -36,6 +37,11 @@ pub struct RegistryOptions {
     pub connect_timeout: Duration,
     /// Time in which something must move, in either direction.
     pub stall_timeout: Duration,
+    /// When what failed is tried again.
+    pub retry: RetryPolicy,
+    /// Most bytes of a blob that are sent in one request, for proxies that refuse large bodies; without it a blob is sent
+    /// whole, and in pieces only when a proxy refused that.
+    pub chunk_size: Option<u64>,
     /// Most downloads at once.
     pub downloads: usize,
     /// Most uploads at once.
@@ -58,6 +64,8 @@ impl Default for RegistryOptions {
             proxies_from_environment: false,
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
+            retry: RetryPolicy::default(),
+            chunk_size: None,
             downloads: 4,
             uploads: 4,
         }

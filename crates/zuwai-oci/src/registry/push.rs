@@ -19,8 +19,9 @@ use crate::image::Image;
 use crate::media_type::MediaType;
 use crate::reference::Reference;
 use crate::registry::answer::Wanted;
+use crate::registry::body::Body;
 use crate::registry::download::permit;
-use crate::registry::transport::{Body, Call, Target, api_host, lock};
+use crate::registry::transport::{Call, Target, api_host, lock};
 use crate::registry::{Direction, Registry};
 use crate::store::Store;
 
@@ -99,6 +100,7 @@ impl Registry {
     ) -> Result<bool, OciError> {
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Push,
             method: Method::HEAD,
             target: Target::Path(format!("blobs/{}", blob.digest)),
@@ -126,6 +128,7 @@ impl Registry {
         address.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Push,
             method: Method::PUT,
             target: Target::Address(address),
@@ -148,6 +151,7 @@ impl Registry {
     async fn start_upload(&self, reference: &Reference, request: &Request) -> Result<Option<Url>, OciError> {
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Push,
             method: Method::POST,
             target: Target::Path("blobs/uploads/".to_owned()),
@@ -180,6 +184,7 @@ impl Registry {
         let content_type = HeaderValue::from_str(media_type.as_str()).unwrap_or(OCTETS);
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Push,
             method: Method::PUT,
             target: Target::Path(format!("manifests/{name}")),
@@ -207,6 +212,7 @@ impl Registry {
         let Some(address) = self.start_upload(reference, &request).await? else { return Ok(()) };
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Push,
             method: Method::DELETE,
             target: Target::Address(address),

@@ -13,7 +13,8 @@ use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::answer::{Wanted, read_body};
-use crate::registry::transport::{Body, Call, Target, api_host};
+use crate::registry::body::Body;
+use crate::registry::transport::{Call, Target, api_host};
 use crate::registry::{Direction, Registry};
 
 /// What we take for a manifest.
@@ -58,6 +59,7 @@ impl Registry {
         headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Pull,
             method: Method::GET,
             target: Target::Path(format!("manifests/{identifier}")),
@@ -181,6 +183,7 @@ impl Registry {
     ) -> Result<reqwest::Response, OciError> {
         let call = Call {
             reference,
+            mount_from: None,
             direction: Direction::Pull,
             method: Method::GET,
             target: Target::Path(format!("blobs/{}", blob.digest)),

@@ -11,7 +11,8 @@ use crate::error::{OciError, Request};
 use crate::go_json::{from_object, null_is_empty};
 use crate::registry::Direction;
 use crate::registry::answer::{Wanted, read_body, refusal};
-use crate::registry::transport::{Transport, basic_header};
+use crate::registry::authorization::basic_header;
+use crate::registry::transport::Transport;
 use crate::secret::Secret;
 
 /// Largest answer of a token server that is read.

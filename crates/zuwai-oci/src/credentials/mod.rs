@@ -8,10 +8,15 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
+
+pub mod source;
+
+pub use source::{CredentialSource, Granted};
 
 use crate::error::OciError;
 use crate::go_json::{from_object, null_is_empty};
@@ -47,6 +52,8 @@ pub struct Credentials {
     helpers: BTreeMap<String, String>,
     /// The helper program for every other registry.
     default_helper: Option<String>,
+    /// Asked, in this order, when nothing above has an answer.
+    sources: Vec<Arc<dyn CredentialSource>>,
 }
 
 /// The parts of `config.json` that are read.
@@ -104,6 +111,7 @@ impl Credentials {
                 .map(|(key, helper)| (normalise_key(&key), helper))
                 .collect(),
             default_helper: Some(config.creds_store).filter(|helper| !helper.is_empty()),
+            sources: Vec::new(),
         };
         for (key, entry) in config.auths {
             let credential =
@@ -123,6 +131,31 @@ impl Credentials {
     /// Whether there is no credential for anybody.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Adds a source that is asked after the docker configuration and the sources added before.
+    pub fn add_source(&mut self, source: Arc<dyn CredentialSource>) {
+        self.sources.push(source);
+    }
+
+    /// The credential for a repository: from the docker configuration, else from the first source that has one. A source
+    /// that fails is told of and passed over: what is asked for may be there for everybody.
+    pub(crate) async fn find(&self, reference: &Reference, web: &reqwest::Client) -> Option<Credential> {
+        if let Some(credential) = self.lookup(reference) {
+            return Some(credential.clone());
+        }
+        for source in &self.sources {
+            match source.credential(reference, web).await {
+                Ok(Some(granted)) => return Some(granted.credential),
+                Ok(None) => {}
+                Err(problem) => tracing::warn!(
+                    "no credentials for {} from {}: {problem}",
+                    reference.registry(),
+                    source.name()
+                ),
+            }
+        }
+        None
     }
 
     /// The credential for a repository: the entry with the longest path that it is under.
