@@ -39,7 +39,7 @@ pub(super) struct Shown {
 
 impl Transport {
     pub(super) fn host(&self, registry: &str, direction: Direction) -> Arc<Host> {
-        lock(&self.hosts()).entry((registry.to_owned(), direction)).or_default().clone()
+        lock(self.hosts()).entry((registry.to_owned(), direction)).or_default().clone()
     }
 
     /// Takes note of what a registry asks for; `false` if it is nothing we could answer.
