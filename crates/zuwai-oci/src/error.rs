@@ -4,12 +4,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zuwai_layer::Digest;
 
 use crate::archive::LayoutError;
 use crate::platform::{Platform, PlatformError};
 use crate::reference::{Reference, ReferenceError};
+use crate::registry::UnknownHost;
 
 /// A document is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +112,14 @@ pub struct RegistryMessage {
 }
 
 /// A registry's answer that is not the one hoped for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The registry's own words; empty if it gave none.
     pub messages: Vec<RegistryMessage>,
+    /// How long to wait before asking again, where it says so (Retry-After).
+    pub retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -416,6 +420,12 @@ pub enum OciError {
         #[source]
         source: reqwest::Error,
     },
+    /// A transfer has to be begun again.
+    #[error("cannot {request}: the transfer was interrupted")]
+    Interrupted {
+        /// What was asked.
+        request: Request,
+    },
     /// An error that several wait for.
     #[error(transparent)]
     Shared(Arc<OciError>),
@@ -436,6 +446,30 @@ impl OciError {
             self.root(),
             Self::NameUnknown { .. } | Self::ManifestUnknown { .. } | Self::BlobUnknown { .. }
         )
+    }
+
+    /// Whether the same may succeed when it is tried again.
+    pub fn is_temporary(&self) -> bool {
+        match self.root() {
+            Self::Refused { answer, .. } => {
+                matches!(answer.status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Connect { source, .. } => !UnknownHost::is_cause_of(source),
+            Self::Timeout { .. }
+            | Self::Transport { .. }
+            | Self::Interrupted { .. }
+            | Self::Truncated { .. }
+            | Self::DigestMismatch { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the registry wants us to wait, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.root() {
+            Self::Refused { answer, .. } => answer.retry_after,
+            _ => None,
+        }
     }
 
     /// What the user can do about it, to be shown after the error and its causes.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -22,8 +23,10 @@ pub(crate) enum Wanted {
     Manifest,
     /// A blob.
     Blob,
-    /// To begin, carry on or end an upload.
+    /// To begin an upload, or to store a manifest.
     Upload,
+    /// To carry on or end an upload that was begun.
+    UploadSession,
 }
 
 /// Reads a small body; one longer than `limit` is an error.
@@ -67,6 +70,7 @@ pub(crate) async fn refusal(
     stall: Duration,
 ) -> OciError {
     let status = response.status();
+    let retry_after = retry_after(response.headers());
     // An error's body is for the message only: whatever came of it will do.
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = next_chunk(&mut response, request, stall).await {
@@ -75,8 +79,19 @@ pub(crate) async fn refusal(
             break;
         }
     }
-    let answer = Answer { status: status.as_u16(), messages: messages(&body) };
+    let answer = Answer { status: status.as_u16(), messages: messages(&body), retry_after };
     classify(status, answer, request.clone(), wanted, with_credentials)
+}
+
+/// Retry-After as seconds or as a date (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    // A date that is over means now.
+    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
 }
 
 fn classify(
@@ -92,11 +107,12 @@ fn classify(
         }
         StatusCode::UNAUTHORIZED => OciError::Unauthorized { request, answer, with_credentials },
         StatusCode::FORBIDDEN => OciError::Denied { request, answer, with_credentials },
+        StatusCode::NOT_FOUND if wanted == Wanted::UploadSession => OciError::Refused { request, answer },
         StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => OciError::NameUnknown { request, answer },
         StatusCode::NOT_FOUND => match wanted {
             Wanted::Manifest => OciError::ManifestUnknown { request, answer },
             Wanted::Blob => OciError::BlobUnknown { request, answer },
-            Wanted::Upload => OciError::NameUnknown { request, answer },
+            Wanted::Upload | Wanted::UploadSession => OciError::NameUnknown { request, answer },
         },
         _ => OciError::Refused { request, answer },
     }
@@ -193,16 +209,30 @@ mod tests {
             ("", "HTTP 403"),
             ("[1]", "HTTP 403: [1]"),
         ] {
-            let answer = Answer { status: 403, messages: messages(body.as_bytes()) };
+            let answer = Answer { status: 403, messages: messages(body.as_bytes()), retry_after: None };
             assert_eq!(answer.to_string(), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let wait = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            super::retry_after(&headers)
+        };
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait(" 0 "), Some(Duration::ZERO));
+        assert_eq!(wait("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        assert!(wait("Tue, 31 Dec 2199 23:59:59 GMT").unwrap() > Duration::from_secs(86_400));
+        assert_eq!(wait("soon"), None);
+        assert_eq!(super::retry_after(&HeaderMap::new()), None);
     }
 
     #[test]
     fn a_refusal_is_told_by_status_and_code() {
         let kind = |status: u16, code: &str, wanted| {
             let message = RegistryMessage { code: code.to_owned(), message: String::new() };
-            let answer = Answer { status, messages: vec![message] };
+            let answer = Answer { status, messages: vec![message], retry_after: None };
             let request = Request { host: "h".to_owned(), action: "a".to_owned() };
             let status = StatusCode::from_u16(status).unwrap();
             let shown = format!("{:?}", classify(status, answer, request, wanted, false));
@@ -215,6 +245,7 @@ mod tests {
         assert_eq!(kind(404, "MANIFEST_UNKNOWN", Wanted::Manifest), "ManifestUnknown");
         assert_eq!(kind(404, "", Wanted::Blob), "BlobUnknown");
         assert_eq!(kind(404, "", Wanted::Upload), "NameUnknown");
+        assert_eq!(kind(404, "BLOB_UPLOAD_UNKNOWN", Wanted::UploadSession), "Refused");
         assert_eq!(kind(500, "UNKNOWN", Wanted::Manifest), "Refused");
     }
 }

@@ -1,30 +1,120 @@
 //! What a request carries, and how long to wait while it is on its way.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use reqwest::header::HeaderValue;
-use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+
+use crate::error::{IoContext as _, OciError};
+use crate::registry::blob_part::BlobPart;
+use crate::registry::transport::lock;
 
 /// A registry may take this many stall times to digest a blob that was sent whole.
 const COMMIT_PATIENCE: u32 = 5;
-/// Piece in which files are sent.
+/// Piece in which files are read, and how many of them wait to be sent.
 const PIECE: usize = 256 << 10;
+const PIECES: usize = 4;
 
-/// A request's body, which can be sent more than once.
+/// A request's body.
 #[derive(Clone)]
 pub(crate) enum Body {
     /// Nothing.
     Empty,
     /// A small document.
     Bytes(HeaderValue, Bytes),
-    /// A file of this length.
-    File(PathBuf, u64),
+    /// A part of a file.
+    File(FilePart),
+    /// What comes from somewhere else. It can be sent once; a request that would have to send it again fails for a while.
+    Stream(OnceBody),
+}
+
+/// A part of a file as a body.
+#[derive(Clone, Debug)]
+pub(crate) struct FilePart {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Where the part begins.
+    pub(crate) offset: u64,
+    /// How long it is.
+    pub(crate) length: u64,
+}
+
+/// A body that can be sent once.
+#[derive(Clone)]
+pub(crate) struct OnceBody {
+    /// How long it is.
+    pub(crate) length: u64,
+    part: Arc<Mutex<Option<BlobPart>>>,
+}
+
+impl OnceBody {
+    /// A part of a blob of another registry.
+    pub(crate) fn new(part: BlobPart, length: u64) -> Self {
+        Self { length, part: Arc::new(Mutex::new(Some(part))) }
+    }
+
+    /// The body, if it was not taken before. What has been sent is counted in `moved`.
+    pub(super) fn take(&self, moved: Arc<AtomicU64>) -> Option<reqwest::Body> {
+        let part = lock(&self.part).take()?;
+        let pieces = part.into_stream().inspect(move |piece| {
+            if let Ok(piece) = piece {
+                moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+        });
+        Some(reqwest::Body::wrap_stream(pieces))
+    }
+}
+
+impl FilePart {
+    /// The part as a body, read by a thread that stays a few pieces ahead. What has been taken is counted in `moved`.
+    pub(super) fn body(&self, moved: Arc<AtomicU64>) -> Result<reqwest::Body, OciError> {
+        let file = open_at(&self.path, self.offset).at("open", &self.path)?;
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let length = self.length;
+        tokio::task::spawn_blocking(move || read_pieces(file.take(length), &sender));
+        let pieces = stream::unfold((receiver, moved), |(mut receiver, moved)| async move {
+            let piece: io::Result<Bytes> = receiver.recv().await?;
+            if let Ok(piece) = &piece {
+                moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+            Some((piece, (receiver, moved)))
+        });
+        Ok(reqwest::Body::wrap_stream(pieces))
+    }
+}
+
+fn open_at(path: &Path, offset: u64) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file)
+}
+
+/// Reads until the end, or until nobody takes the pieces any more.
+fn read_pieces(mut file: io::Take<File>, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut piece = Vec::with_capacity(PIECE.min(usize::try_from(file.limit()).unwrap_or(PIECE)));
+        let read = (&mut file).take(PIECE as u64).read_to_end(&mut piece);
+        match read {
+            Ok(0) => return,
+            Ok(_) => {
+                if sender.blocking_send(Ok(piece.into())).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Nobody there to hear of it has given up already.
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        }
+    }
 }
 
 /// Waits for an answer as long as something moves, and somewhat longer once all was sent; `None` if the time is over.
@@ -48,16 +138,4 @@ pub(super) async fn with_patience<T>(
             return None;
         }
     }
-}
-
-/// A file as a body, read in pieces.
-pub(super) fn file_body(file: File, moved: Arc<AtomicU64>) -> reqwest::Body {
-    let file = tokio::fs::File::from_std(file);
-    let pieces = stream::try_unfold((file, moved), |(mut file, moved)| async move {
-        let mut piece = BytesMut::with_capacity(PIECE);
-        let read = file.read_buf(&mut piece).await?;
-        moved.fetch_add(read as u64, Ordering::Relaxed);
-        Ok::<_, std::io::Error>((read > 0).then(|| (piece.freeze(), (file, moved))))
-    });
-    reqwest::Body::wrap_stream(pieces)
 }

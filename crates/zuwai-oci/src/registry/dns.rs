@@ -1,10 +1,12 @@
 //! Names to addresses. `resolv.conf` and `hosts` are read once, when the client is made: later those files may be the
 //! image's. getaddrinfo is not used, because in a static binary it loads libraries from the root it stands in.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -41,11 +43,29 @@ impl Resolver {
     }
 }
 
+/// The name servers say that there is no such host.
+#[derive(Debug, thiserror::Error)]
+#[error("no such host")]
+pub(crate) struct UnknownHost(#[source] NetError);
+
+impl UnknownHost {
+    /// Whether this is what is behind an error.
+    pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
+        error.is::<Self>() || error.source().is_some_and(Self::is_cause_of)
+    }
+}
+
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.0.clone();
         Box::pin(async move {
-            let found = resolver.lookup_ip(name.as_str()).await?;
+            let found = resolver.lookup_ip(name.as_str()).await;
+            let found = found.map_err(|error| -> Box<dyn Error + Send + Sync> {
+                match error.is_no_records_found() {
+                    true => Box::new(UnknownHost(error)),
+                    false => Box::new(error),
+                }
+            })?;
             let addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();
             let addresses: Addrs = Box::new(addresses.into_iter());
             Ok(addresses)

@@ -2,7 +2,7 @@
 //!
 //! The network's pieces go through a short channel to a thread that hashes and writes them; readers on other threads
 //! read the same file behind it, so that unpacking overlaps the download without a second copy. Only the end tells
-//! whether the content was right, and readers are told so. Resuming with Range will be made here.
+//! whether the content was right, and readers are told so. A transfer that breaks goes on where it was.
 
 use std::fmt;
 use std::fs::File;
@@ -17,9 +17,9 @@ use zuwai_layer::Digest;
 use crate::descriptor::Descriptor;
 use crate::error::{IoContext as _, OciError, Request};
 use crate::reference::Reference;
-use crate::registry::Registry;
-use crate::registry::answer::next_chunk;
+use crate::registry::retry::Attempts;
 use crate::registry::transport::{api_host, lock};
+use crate::registry::{Direction, Registry};
 use crate::store::{BlobWriter, Store, StoredBlob};
 
 /// Pieces between the network and the disk.
@@ -235,6 +235,13 @@ impl Registry {
         Download::of(state)
     }
 
+    /// Whether a download of a blob into a store is in progress.
+    pub(super) fn is_downloading(&self, blob: &Descriptor, store: &Store) -> bool {
+        let key = (store.directory().to_owned(), blob.digest);
+        let state = lock(self.downloads()).get(&key).and_then(std::sync::Weak::upgrade);
+        state.is_some_and(|state| lock(&state.progress).outcome.is_none())
+    }
+
     async fn fetch(
         &self,
         reference: &Reference,
@@ -244,45 +251,19 @@ impl Registry {
         state: &Arc<State>,
     ) -> Result<(), OciError> {
         let _permit = permit(self.download_permits(), request).await?;
-        let mut response = self.open_blob(reference, blob, request).await?;
         let (sender, receiver) = mpsc::channel(PIECES);
         let writer = store.writer()?;
         let file = File::open(writer.path()).at("open", writer.path())?;
         state.advance(Some(Arc::new(file)), 0);
         let shared = state.clone();
         let writing = tokio::task::spawn_blocking(move || write(writer, receiver, &shared));
-        let stall = self.options().stall_timeout;
-        let mut received = 0;
-        let outcome = loop {
-            match next_chunk(&mut response, request, stall).await {
-                Ok(Some(piece)) => {
-                    received += piece.len() as u64;
-                    if received > blob.size {
-                        break Err(OciError::TooLong { request: request.clone(), expected: blob.size });
-                    }
-                    // A closed channel means that writing failed: its own error tells why.
-                    if sender.send(piece).await.is_err() {
-                        break Ok(());
-                    }
-                }
-                Ok(None) => break Ok(()),
-                // A connection that closes early is a truncated blob, whatever the HTTP library calls it.
-                Err(OciError::Transport { source, .. }) if source.is_body() || source.is_decode() => {
-                    tracing::debug!("{request}: {source}");
-                    break Ok(());
-                }
-                Err(error) => break Err(error),
-            }
-        };
+        let outcome = self.receive(reference, blob, request, &sender).await;
         drop(sender);
         let writer = writing.await.map_err(|error| OciError::Answered {
             request: request.clone(),
             problem: format!("the writing thread failed: {error}"),
         })??;
         outcome?;
-        if received < blob.size {
-            return Err(OciError::Truncated { request: request.clone(), expected: blob.size, received });
-        }
         match writer.commit(Some(&blob.digest)) {
             Ok(StoredBlob { .. }) => Ok(()),
             Err(OciError::StoredDigest { expected, actual, .. }) => {
@@ -290,6 +271,50 @@ impl Registry {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Hands the blob's bytes on in their order. After a failure it goes on where it was.
+    async fn receive(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        request: &Request,
+        sender: &mpsc::Sender<Bytes>,
+    ) -> Result<(), OciError> {
+        let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
+        let mut received = 0;
+        loop {
+            let before = received;
+            match self.receive_part(reference, blob, request, sender, &mut received).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    if received > before {
+                        attempts.got_on();
+                    }
+                    attempts.again(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn receive_part(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        request: &Request,
+        sender: &mpsc::Sender<Bytes>,
+        received: &mut u64,
+    ) -> Result<(), OciError> {
+        let mut part =
+            self.open_blob_part(reference, blob, *received, blob.size - *received, request).await?;
+        while let Some(piece) = part.next().await? {
+            *received += piece.len() as u64;
+            // A closed channel means that writing failed: its own error tells why.
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,10 +3,13 @@
 //! In reading order: [`options`] and [`tls`] say how to talk to whom; `dns` finds hosts; `transport` sends one request
 //! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
 //! `token`); `answer` turns refusals into errors;
-//! [`resolve`], [`download`] and `push` are what the rest of the house uses.
+//! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s) and `push` (by `upload`s from a
+//! `blob_source`) are what the rest of the house uses.
 
 mod answer;
 mod authorization;
+mod blob_part;
+mod blob_source;
 mod body;
 mod challenge;
 mod dns;
@@ -19,6 +22,7 @@ pub mod retry;
 pub mod tls;
 mod token;
 mod transport;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +32,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Semaphore;
 use zuwai_layer::Digest;
 
+pub(crate) use dns::UnknownHost;
 pub use download::{Download, DownloadReader};
 pub use options::RegistryOptions;
 pub use resolve::{RawManifest, ResolvedImage};
@@ -53,6 +58,8 @@ pub enum Direction {
 type Downloads = BTreeMap<(PathBuf, Digest), Weak<download::State>>;
 /// Uploads, by repository and digest: whether they are done.
 type Uploads = BTreeMap<(String, Digest), Arc<tokio::sync::Mutex<bool>>>;
+/// A repository of a registry that a blob is known to be in.
+type Placed = BTreeMap<(String, Digest), Reference>;
 
 /// A client for every registry. Cheap to clone; clones share connections, tokens and transfers in progress.
 #[derive(Clone)]
@@ -64,6 +71,7 @@ struct Inner {
     transport: Transport,
     downloads: Mutex<Downloads>,
     uploads: Mutex<Uploads>,
+    placed: Mutex<Placed>,
     download_permits: Semaphore,
     upload_permits: Semaphore,
 }
@@ -77,6 +85,7 @@ impl Registry {
                 transport: Transport::new(Arc::new(options))?,
                 downloads: Mutex::default(),
                 uploads: Mutex::default(),
+                placed: Mutex::default(),
                 download_permits: Semaphore::new(downloads),
                 upload_permits: Semaphore::new(uploads),
             }),
@@ -120,6 +129,10 @@ impl Registry {
 
     fn uploads(&self) -> &Mutex<Uploads> {
         &self.inner.uploads
+    }
+
+    fn placed(&self) -> &Mutex<Placed> {
+        &self.inner.placed
     }
 
     fn download_permits(&self) -> &Semaphore {

@@ -1,16 +1,14 @@
 //! Sending blobs and manifests.
 //!
-//! A blob is asked for first and sent only if it is not there: one POST, then one PUT with the whole file, which every
-//! registry takes. Mounting from another repository and sending in pieces will be made here. The manifest goes last, so
-//! that an image that can be seen is whole.
+//! A blob is asked for first and sent only if it is not there and cannot be mounted from another repository. The manifest
+//! goes last, so that an image that can be seen is whole.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
-use url::Url;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::{Method, Response};
 use zuwai_layer::Digest;
 
 use crate::descriptor::Descriptor;
@@ -19,9 +17,12 @@ use crate::image::Image;
 use crate::media_type::MediaType;
 use crate::reference::Reference;
 use crate::registry::answer::Wanted;
+use crate::registry::blob_source::BlobSource;
 use crate::registry::body::Body;
 use crate::registry::download::permit;
+use crate::registry::retry::Attempts;
 use crate::registry::transport::{Call, Target, api_host, lock};
+use crate::registry::upload::{Session, Upload, check_stored_digest};
 use crate::registry::{Direction, Registry};
 use crate::store::Store;
 
@@ -72,27 +73,90 @@ impl Registry {
         if *done {
             return Ok(());
         }
-        let request = Request {
-            host: api_host(reference.registry()).to_owned(),
-            action: format!("push blob {} to {}", blob.digest, reference.repository()),
-        };
+        let request = blob_request(reference, blob);
         let _permit = permit(self.upload_permits(), &request).await?;
-        if self.has_blob(reference, blob, &request).await? {
+        let mut attempts = Attempts::new(self.options().retry, Direction::Push);
+        let there = loop {
+            match self.has_blob(reference, blob, &request).await {
+                Ok(there) => break there,
+                Err(error) => attempts.again(error).await?,
+            }
+        };
+        if there {
             tracing::debug!("blob {} is in {} already", blob.digest, reference.name());
         } else {
-            match (store.size(&blob.digest), origin) {
-                (Some(size), _) if size == blob.size => {}
-                (None, Some(origin)) => self.fetch_blob(origin, blob, store).await?,
-                (found, _) => return Err(missing(store, blob, found)),
-            }
-            self.upload(reference, blob, store, &request).await?;
+            self.bring(reference, blob, store, origin, &request).await?;
         }
+        lock(self.placed()).insert((reference.registry().to_owned(), blob.digest), reference.clone());
         *done = true;
         Ok(())
     }
 
+    /// Brings a blob into a repository that lacks it, in the way that costs least: by a mount from another repository of
+    /// the registry, from the store, or from the registry that has it.
+    async fn bring(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        store: &Store,
+        origin: Option<&Reference>,
+        request: &Request,
+    ) -> Result<(), OciError> {
+        let session = match self.mount(reference, blob, origin, request).await {
+            Mounted::Done => return Ok(()),
+            Mounted::Not(session) => session,
+        };
+        let upload = |source| Upload { registry: self, reference, blob, source, request };
+        match (store.size(&blob.digest), origin) {
+            (Some(size), _) if size == blob.size => {
+                upload(BlobSource::Store(store, blob)).send(session).await
+            }
+            (None, Some(origin)) => {
+                if !self.is_downloading(blob, store) {
+                    match upload(BlobSource::Registry(self, origin, blob)).send(session).await {
+                        Ok(()) => return Ok(()),
+                        // Kept on the way, it can be sent as often as need be; and then it is clear which side failed.
+                        Err(error) => tracing::debug!("{error}: fetching it first"),
+                    }
+                }
+                self.fetch_blob(origin, blob, store).await?;
+                upload(BlobSource::Store(store, blob)).send(None).await
+            }
+            (found, _) => Err(missing(store, blob, found)),
+        }
+    }
+
+    /// Tries to mount a blob from another repository of the same registry where it is known to be. What cannot be mounted
+    /// is sent; why, nobody needs to know.
+    async fn mount(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        origin: Option<&Reference>,
+        request: &Request,
+    ) -> Mounted {
+        let placed = lock(self.placed()).get(&(reference.registry().to_owned(), blob.digest)).cloned();
+        let is_other = |from: &&Reference| {
+            from.registry() == reference.registry() && from.repository() != reference.repository()
+        };
+        let Some(from) = origin.into_iter().chain(placed.as_ref()).find(is_other) else {
+            return Mounted::Not(None);
+        };
+        match self.start_upload(reference, Some((from, blob.digest)), request).await {
+            Ok(None) => {
+                tracing::debug!("blob {} mounted from {}", blob.digest, from.name());
+                Mounted::Done
+            }
+            Ok(session) => Mounted::Not(session),
+            Err(error) => {
+                tracing::debug!("blob {} not mounted from {}: {error}", blob.digest, from.name());
+                Mounted::Not(None)
+            }
+        }
+    }
+
     /// Whether a repository has a blob.
-    async fn has_blob(
+    pub(super) async fn has_blob(
         &self,
         reference: &Reference,
         blob: &Descriptor,
@@ -110,62 +174,11 @@ impl Registry {
             request: request.clone(),
         };
         match self.transport().send(&call).await {
-            Ok(_) => Ok(true),
+            // One of another length is none that could be used: what was cut off on its way, in a careless registry.
+            Ok(response) => Ok(length(&response).is_none_or(|length| length == blob.size)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    async fn upload(
-        &self,
-        reference: &Reference,
-        blob: &Descriptor,
-        store: &Store,
-        request: &Request,
-    ) -> Result<(), OciError> {
-        let Some(mut address) = self.start_upload(reference, request).await? else { return Ok(()) };
-        // The registry's own parameters stay as they are: some are signed.
-        address.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-        let call = Call {
-            reference,
-            mount_from: None,
-            direction: Direction::Push,
-            method: Method::PUT,
-            target: Target::Address(address),
-            wanted: Wanted::Upload,
-            headers: HeaderMap::new(),
-            body: Body::File(store.blob_path(&blob.digest), blob.size),
-            request: request.clone(),
-        };
-        let response = self.transport().send(&call).await?;
-        let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
-        match stored.and_then(|text| text.parse::<Digest>().ok()) {
-            Some(actual) if actual != blob.digest => {
-                Err(OciError::DigestMismatch { request: request.clone(), expected: blob.digest, actual })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Begins an upload; the address to send to, or nothing if the registry says that it is done.
-    async fn start_upload(&self, reference: &Reference, request: &Request) -> Result<Option<Url>, OciError> {
-        let call = Call {
-            reference,
-            mount_from: None,
-            direction: Direction::Push,
-            method: Method::POST,
-            target: Target::Path("blobs/uploads/".to_owned()),
-            wanted: Wanted::Upload,
-            headers: HeaderMap::new(),
-            body: Body::Empty,
-            request: request.clone(),
-        };
-        let response = self.transport().send(&call).await?;
-        if response.status() == StatusCode::CREATED {
-            return Ok(None);
-        }
-        let from = response.url().clone();
-        self.transport().location(&response, &from, &call).map(Some)
     }
 
     /// Sends a manifest or index under the reference's tag, or its digest if it has no tag.
@@ -193,13 +206,12 @@ impl Registry {
             body: Body::Bytes(content_type, Bytes::copy_from_slice(bytes)),
             request: request.clone(),
         };
-        let response = self.transport().send(&call).await?;
-        let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
-        match stored.and_then(|text| text.parse::<Digest>().ok()) {
-            Some(actual) if actual != digest => {
-                Err(OciError::DigestMismatch { request, expected: digest, actual })
+        let mut attempts = Attempts::new(self.options().retry, Direction::Push);
+        loop {
+            match self.transport().send(&call).await {
+                Ok(response) => return check_stored_digest(&response, digest, &request),
+                Err(error) => attempts.again(error).await?,
             }
-            _ => Ok(()),
         }
     }
 
@@ -209,23 +221,37 @@ impl Registry {
             host: api_host(reference.registry()).to_owned(),
             action: format!("push to {}", reference.repository()),
         };
-        let Some(address) = self.start_upload(reference, &request).await? else { return Ok(()) };
-        let call = Call {
-            reference,
-            mount_from: None,
-            direction: Direction::Push,
-            method: Method::DELETE,
-            target: Target::Address(address),
-            wanted: Wanted::Upload,
-            headers: HeaderMap::new(),
-            body: Body::Empty,
-            request,
+        let mut attempts = Attempts::new(self.options().retry, Direction::Push);
+        let session = loop {
+            match self.start_upload(reference, None, &request).await {
+                Ok(session) => break session,
+                Err(error) => attempts.again(error).await?,
+            }
         };
-        // Registries forget uploads by themselves; some do not know how to cancel one.
-        if let Err(error) = self.transport().send(&call).await {
-            tracing::debug!("upload not cancelled: {error}");
+        if let Some(session) = session {
+            self.cancel_upload(reference, session, &request).await;
         }
         Ok(())
+    }
+}
+
+/// What came of a mount.
+enum Mounted {
+    /// The blob is there.
+    Done,
+    /// It is not; many registries then begin an upload at once.
+    Not(Option<Session>),
+}
+
+/// The length that the answer to a HEAD tells: it has no body, whose length the library would tell.
+fn length(response: &Response) -> Option<u64> {
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn blob_request(reference: &Reference, blob: &Descriptor) -> Request {
+    Request {
+        host: api_host(reference.registry()).to_owned(),
+        action: format!("push blob {} to {}", blob.digest, reference.repository()),
     }
 }
 

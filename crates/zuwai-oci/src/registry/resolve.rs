@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::answer::{Wanted, read_body};
 use crate::registry::body::Body;
+use crate::registry::retry::Attempts;
 use crate::registry::transport::{Call, Target, api_host};
 use crate::registry::{Direction, Registry};
 
@@ -50,6 +51,16 @@ pub struct ResolvedImage {
 impl Registry {
     /// The manifest or index that a reference names, as the registry has it.
     pub async fn manifest(&self, reference: &Reference) -> Result<RawManifest, OciError> {
+        let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
+        loop {
+            match self.manifest_once(reference).await {
+                Ok(manifest) => return Ok(manifest),
+                Err(error) => attempts.again(error).await?,
+            }
+        }
+    }
+
+    async fn manifest_once(&self, reference: &Reference) -> Result<RawManifest, OciError> {
         let identifier = reference.identifier();
         let request = Request {
             host: api_host(reference.registry()).to_owned(),
@@ -160,44 +171,33 @@ impl Registry {
         if config.size > CONFIG_LIMIT {
             return Err(document(FormatError::TooLarge { document: "image config", limit: CONFIG_LIMIT }));
         }
-        let mut response = self.open_blob(reference, config, &request).await?;
-        let stall = self.options().stall_timeout;
-        let bytes = read_body(&mut response, &request, "image config", config.size, stall).await?;
-        if (bytes.len() as u64) < config.size {
-            let received = bytes.len() as u64;
-            return Err(OciError::Truncated { request, expected: config.size, received });
-        }
-        let actual = Digest::of(&bytes);
-        match actual == config.digest {
-            true => Ok(bytes),
-            false => Err(OciError::DigestMismatch { request, expected: config.digest, actual }),
+        let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
+        loop {
+            match self.small_blob(reference, config, &request).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => attempts.again(error).await?,
+            }
         }
     }
 
-    /// Asks for a blob's content.
-    pub(crate) async fn open_blob(
+    /// A blob that is small enough to be held, its digest checked.
+    async fn small_blob(
         &self,
         reference: &Reference,
         blob: &Descriptor,
         request: &Request,
-    ) -> Result<reqwest::Response, OciError> {
-        let call = Call {
-            reference,
-            mount_from: None,
-            direction: Direction::Pull,
-            method: Method::GET,
-            target: Target::Path(format!("blobs/{}", blob.digest)),
-            wanted: Wanted::Blob,
-            headers: HeaderMap::new(),
-            body: Body::Empty,
-            request: request.clone(),
-        };
-        let response = self.transport().send(&call).await?;
-        match response.content_length() {
-            Some(length) if length > blob.size => {
-                Err(OciError::TooLong { request: request.clone(), expected: blob.size })
+    ) -> Result<Vec<u8>, OciError> {
+        let mut part = self.open_blob_part(reference, blob, 0, blob.size, request).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = part.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        let actual = Digest::of(&bytes);
+        match actual == blob.digest {
+            true => Ok(bytes),
+            false => {
+                Err(OciError::DigestMismatch { request: request.clone(), expected: blob.digest, actual })
             }
-            _ => Ok(response),
         }
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Who gets what: the Authorization header goes to the registry's own origin (scheme, host and port) and to no other,
 //! wherever redirects and upload locations lead. Redirects are followed here and not by the HTTP library, so that this
-//! is decided in one place. Retries, mirrors and resumed transfers will be made here too.
+//! is decided in one place. A request is made once: what to do when it fails is for who asked (`retry`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +12,12 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
-use crate::error::{IoContext as _, OciError, Request};
+use crate::error::{OciError, Request};
 use crate::reference::{DOCKER_HUB, Reference};
 use crate::registry::Direction;
 use crate::registry::answer::{Wanted, refusal, transport_error};
 use crate::registry::authorization::{Host, Shown};
-use crate::registry::body::{Body, file_body, with_patience};
+use crate::registry::body::{Body, with_patience};
 use crate::registry::dns::Resolver;
 use crate::registry::options::RegistryOptions;
 
@@ -145,7 +144,7 @@ impl Transport {
                     if redirects > REDIRECT_LIMIT {
                         return Err(self.odd(call, format!("more than {REDIRECT_LIMIT} redirects")));
                     }
-                    let next = self.location(&response, &url, call)?;
+                    let next = location(&response, &url, &call.request)?;
                     if url.scheme() == "https" && next.scheme() == "http" {
                         return Err(self.odd(
                             call,
@@ -157,18 +156,6 @@ impl Transport {
                 status if status.is_success() => return Ok(response),
                 _ => return Err(self.refuse(response, call, shown.own).await),
             }
-        }
-    }
-
-    /// The address in an answer's Location header, which may be relative to where the answer came from.
-    pub(crate) fn location(&self, response: &Response, url: &Url, call: &Call<'_>) -> Result<Url, OciError> {
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| self.odd(call, "the answer has no Location".to_owned()))?;
-        let next =
-            url.join(location).map_err(|error| self.odd(call, format!("Location is no address: {error}")))?;
-        match next.scheme() {
-            "http" | "https" => Ok(next),
-            other => Err(self.odd(call, format!("Location has the scheme {other}"))),
         }
     }
 
@@ -205,21 +192,39 @@ impl Transport {
                 builder = builder.header(CONTENT_TYPE, media_type).body(bytes.clone());
                 0
             }
-            Body::File(path, length) => {
-                let file = File::open(path).at("open", path)?;
-                builder = builder
-                    .header(CONTENT_TYPE, "application/octet-stream")
-                    .header(CONTENT_LENGTH, *length)
-                    .body(file_body(file, moved.clone()));
-                *length
+            Body::File(part) => {
+                builder = builder.header(CONTENT_LENGTH, part.length).body(part.body(moved.clone())?);
+                part.length
+            }
+            Body::Stream(once) => {
+                let body = once
+                    .take(moved.clone())
+                    .ok_or_else(|| OciError::Interrupted { request: call.request.clone() })?;
+                builder = builder.header(CONTENT_LENGTH, once.length).body(body);
+                once.length
             }
         };
+        if matches!(call.body, Body::File(_) | Body::Stream(_)) {
+            builder = builder.header(CONTENT_TYPE, "application/octet-stream");
+        }
         let stall = self.options.stall_timeout;
         match with_patience(builder.send(), &moved, length, stall).await {
             Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(transport_error(&call.request, error)),
             None => Err(OciError::Timeout { request: call.request.clone(), seconds: stall.as_secs() }),
         }
+    }
+}
+
+/// The address in an answer's Location header, which may be relative to where the answer came from.
+pub(super) fn location(response: &Response, url: &Url, request: &Request) -> Result<Url, OciError> {
+    let odd = |problem| OciError::Answered { request: request.clone(), problem };
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.ok_or_else(|| odd("the answer has no Location".to_owned()))?;
+    let next = url.join(location).map_err(|error| odd(format!("Location is no address: {error}")))?;
+    match next.scheme() {
+        "http" | "https" => Ok(next),
+        other => Err(odd(format!("Location has the scheme {other}"))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use zuwai_layer::{Compression, Entry, EntryKind, ImagePath, LayerBuilder, Level};
+use zuwai_oci::registry::RetryPolicy;
 use zuwai_oci::{
     Descriptor, Family, Image, ImageConfig, MediaType, Reference, Registry, RegistryOptions, Store,
 };
@@ -63,8 +64,13 @@ pub fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
+/// A client that does not wait long between attempts.
 pub fn client() -> Registry {
-    Registry::new(RegistryOptions::default()).unwrap()
+    Registry::new(RegistryOptions { retry: impatient(), ..RegistryOptions::default() }).unwrap()
+}
+
+pub fn impatient() -> RetryPolicy {
+    RetryPolicy { first_delay: std::time::Duration::from_millis(5), ..RetryPolicy::default() }
 }
 
 pub fn reference(text: &str) -> Reference {

@@ -1,0 +1,31 @@
+//! Where the bytes of a blob come from that is being sent.
+
+use crate::descriptor::Descriptor;
+use crate::error::{OciError, Request};
+use crate::reference::Reference;
+use crate::registry::Registry;
+use crate::registry::body::{Body, FilePart, OnceBody};
+use crate::store::Store;
+
+/// The bytes of a blob, from any offset on.
+pub(super) enum BlobSource<'a> {
+    /// The store has it.
+    Store(&'a Store, &'a Descriptor),
+    /// It is in a registry, and goes from there to the other without staying here. Its digest is the receiver's to check.
+    Registry(&'a Registry, &'a Reference, &'a Descriptor),
+}
+
+impl BlobSource<'_> {
+    /// A part of the blob as a body.
+    pub(super) async fn body(&self, offset: u64, length: u64, request: &Request) -> Result<Body, OciError> {
+        match self {
+            Self::Store(store, blob) => {
+                Ok(Body::File(FilePart { path: store.blob_path(&blob.digest), offset, length }))
+            }
+            Self::Registry(registry, origin, blob) => {
+                let part = registry.open_blob_part(origin, blob, offset, length, request).await?;
+                Ok(Body::Stream(OnceBody::new(part, length)))
+            }
+        }
+    }
+}
