@@ -127,6 +127,7 @@ async fn nobody_there_and_nobody_answering_are_told_apart() {
     let options = RegistryOptions {
         stall_timeout: Duration::from_millis(300),
         connect_timeout: Duration::from_millis(300),
+        retry: crate::sample::impatient(),
         ..RegistryOptions::default()
     };
     let name = format!("{}/t/x", silent.local_addr().unwrap());
