@@ -1,7 +1,7 @@
 //! Real parts for Zuwai's tests: registries, a BuildKit to compare with, base images, podman, and a comparer of images.
 //!
 //! Nothing here imitates: a registry is Debian's `docker-registry`, the oracle is the Docker Engine's BuildKit, a container is
-//! podman's. Everything listens on 127.0.0.1, lives in a folder of its own, and ends with the test process that started it. The
+//! podman's. Only what no real server can be made to do is ours: [`fault_registry`], in which things go wrong on command. Everything listens on 127.0.0.1, lives in a folder of its own, and ends with the test process that started it. The
 //! comparer shares no code with the crates under test, so that a mistake of theirs is not repeated here.
 //!
 //! This crate is for tests only: a part that cannot be had panics with what is missing. A test asks [`need::needs`] first, which
@@ -14,12 +14,12 @@
 //! - `in_place`, `gitlab`: builds in the `/` of containers that have files of their own, and what they leave;
 //! - `containers`, `labs`: the executor image in Docker's, Kubernetes' and podman's environments, and as tutorials use it;
 //! - `environments`: what can be built where: `docs/environments.md`;
-//! - `registries`, `oracle`: the parts themselves are what they say.
+//! - `registries`, `fault_registry`, `oracle`: the parts themselves are what they say.
 //!
 //! `ZUWAI_BIN` names another binary to test than the one cargo built. What is slow to make (base images, the oracle's root) is
 //! kept between runs, see [`cache`].
 //!
-//! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`token`], [`registry`]; [`archive`],
+//! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`http`], [`token`], [`registry`], [`fault_registry`]; [`archive`],
 //! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`], [`runsc`], [`containerd`]; [`web`]; [`case`], [`zuwai`],
 //! [`private`].
 
@@ -34,6 +34,8 @@ pub mod certificates;
 pub mod command;
 pub mod compare;
 pub mod containerd;
+pub mod fault_registry;
+pub mod http;
 pub mod image;
 pub mod layout;
 pub mod need;

@@ -2,7 +2,7 @@
 //!
 //! Tokens are JSON Web Tokens signed with RS256 by `openssl`, with the certificate in the `x5c` header, as `docker-registry` wants.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::command::{must, program};
+use crate::http::Head;
 use crate::registry::{PASSWORD, USER};
 
 /// The service that tokens are for.
@@ -89,34 +90,15 @@ fn answer(
     log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut words = first.split_whitespace();
-    let (method, target) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
-    let (mut authorization, mut length) = (None, 0_u64);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim().to_owned()),
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
-    }
+    let Some(head) = Head::read(&mut reader)? else { return Ok(()) };
+    let (method, target) = (&head.method, &head.target);
     let mut body = String::new();
-    reader.take(length).read_to_string(&mut body)?;
-    let query =
-        if method == "POST" { body } else { target.split_once('?').map_or("", |(_, q)| q).to_owned() };
-    let fields: Vec<(String, String)> = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (unescape(name), unescape(value)))
-        .collect();
+    head.body(&mut reader).read_to_string(&mut body)?;
+    let fields = if method == "POST" { crate::http::fields(&body) } else { head.query() };
     let field =
         |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value.as_str());
 
-    let basic = authorization.as_deref().and_then(|value| value.strip_prefix("Basic ")).map(|value| {
+    let basic = head.header("authorization").and_then(|value| value.strip_prefix("Basic ")).map(|value| {
         let bytes = STANDARD.decode(value).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         text.split_once(':').map_or((text.clone(), String::new()), |(u, p)| (u.to_owned(), p.to_owned()))
@@ -175,24 +157,4 @@ fn token<'a>(dir: &Path, chain: &str, known: bool, scopes: impl Iterator<Item = 
     child.stdin.take().unwrap().write_all(signed.as_bytes()).unwrap();
     let signature = child.wait_with_output().unwrap().stdout;
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-/// Undoes `%XX` and `+`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' if rest.len() >= 2 => {
-                let code =
-                    std::str::from_utf8(&rest[..2]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
-                bytes.push(code.unwrap_or(b'%'));
-                rest = &rest[2..];
-            }
-            other => bytes.push(other),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use zuwai_testkit::http::Head;
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -83,23 +85,11 @@ fn serve(
         connection.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n")?;
         return Ok(());
     }
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(()) };
-    let (mut authorization, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim().to_owned()),
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let Some(head) = Head::read(&mut reader)? else { return Ok(()) };
+    let mut body = Vec::new();
+    head.body(&mut reader).read_to_end(&mut body)?;
+    let authorization = head.header("authorization").map(str::to_owned);
+    let Head { method, target, .. } = head;
     let asked = Asked { method, target, authorization, body };
     record.lock().unwrap().push(asked.clone());
     let reply = answer(&asked).unwrap_or_else(|| match asked.target.as_str() {
