@@ -160,6 +160,12 @@ impl<R: Read> LayerReader<R> {
         self.content.left()
     }
 
+    /// Where in the archive the present file's content lies, counted in bytes from the archive's start and asked before
+    /// any of it is read; none for what does not lie there in one piece, as a sparse file.
+    pub fn content_position(&self) -> Option<u64> {
+        self.content.is_plain().then_some(self.position)
+    }
+
     /// Writes what is left of the present file's content to `sink`, without copying it in between; its length.
     /// A failure of the sink is the inner error, so that the caller can say where it was writing to.
     pub fn copy_content(&mut self, sink: &mut impl Write) -> Result<io::Result<u64>, LayerError> {

@@ -54,6 +54,11 @@ impl Content {
         Some(Self { present: None, later: extents, padding: stored.wrapping_neg() % 512 })
     }
 
+    /// Whether it has no holes and lies in one piece.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.later.is_empty() && self.present.is_some_and(|extent| extent.hole == 0)
+    }
+
     /// The next piece; `None` at the end.
     pub(crate) fn piece(&mut self) -> Option<Piece> {
         loop {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use zuwai_layer::Digest;
 
-use crate::archive::LayoutError;
+use crate::archive::{ArchiveError, LayoutError};
+use crate::media_type::Family;
 use crate::platform::{Platform, PlatformError};
 use crate::reference::{Reference, ReferenceError};
 use crate::registry::UnknownHost;
@@ -66,6 +67,31 @@ pub enum FormatError {
         /// How many it may have.
         limit: usize,
     },
+    /// Indexes name indexes.
+    #[error("indexes nested deeper than {limit}")]
+    TooDeep {
+        /// How deep they may be.
+        limit: usize,
+    },
+    /// An index names too many manifests.
+    #[error("more than {limit} manifests belong to it")]
+    TooManyManifests {
+        /// How many may be.
+        limit: usize,
+    },
+    /// A layer cannot be in an image of this family.
+    #[error("layer {digest} is {media_type}, which images of the format {family} do not have")]
+    Layer {
+        /// What it is.
+        media_type: String,
+        /// The layer.
+        digest: Digest,
+        /// The family.
+        family: Family,
+    },
+    /// What is to be put into the words of a family is no image.
+    #[error("it is no image, or holds what is none, and cannot be put into the format {0}")]
+    NoImage(Family),
     /// The config's root file system is not made of layers.
     #[error("image config has a root file system of type {0:?}, expected \"layers\"")]
     RootFsKind(String),
@@ -85,6 +111,20 @@ pub enum FormatError {
         /// Diff IDs in the config.
         diff_ids: usize,
     },
+}
+
+impl FormatError {
+    /// What the user can do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Layer { media_type, .. } if media_type.ends_with("zstd") => {
+                "Docker's format has no zstd layers: take the format oci, or an image with gzip layers"
+                    .to_owned()
+            }
+            Self::Layer { .. } | Self::NoImage(_) => "leave the format as it is".to_owned(),
+            _ => return None,
+        })
+    }
 }
 
 /// What was asked of a registry.
@@ -213,6 +253,15 @@ pub enum OciError {
         /// Why.
         #[source]
         source: Box<LayoutError>,
+    },
+    /// An archive of images cannot be read.
+    #[error("cannot use the archive {}", path.display())]
+    ReadArchive {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<ArchiveError>,
     },
     /// An archive cannot be written.
     #[error("cannot write the {kind}")]
@@ -524,6 +573,8 @@ impl OciError {
                 "choose an image that has the platform, or build for one that this image has".to_owned()
             }
             Self::Layout { source, .. } => source.hint().to_owned(),
+            Self::ReadArchive { source, .. } => source.hint().to_owned(),
+            Self::Format(error) => return error.hint(),
             Self::DockerConfig { .. } => "mend the file, or log in to the registry again".to_owned(),
             Self::Refused { answer: Answer { status: 405, .. }, .. } => {
                 "the registry does not allow this; it may be read-only, or a mirror".to_owned()

@@ -10,6 +10,7 @@ use crate::descriptor::Descriptor;
 use crate::error::{FormatError, OciError};
 use crate::manifest::Manifest;
 use crate::media_type::{Family, MediaType};
+use crate::package::layers_in_family;
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -28,17 +29,26 @@ pub struct Image {
 impl Image {
     /// Makes the image of a config and its layers (one a diff ID, of any family: media types are put into `family`'s
     /// words). Annotations go into the manifest; Docker's manifests have none.
+    ///
+    /// # Errors
+    /// When a layer cannot be in the family, or there are more or fewer layers than diff IDs.
     pub fn assemble(
         family: Family,
         config: ImageConfig,
         layers: &[Descriptor],
         annotations: BTreeMap<String, String>,
     ) -> Result<Self, FormatError> {
-        let config_bytes = config.to_bytes()?;
-        let layers = layers
-            .iter()
-            .map(|layer| Descriptor { media_type: layer.media_type.in_family(family), ..layer.clone() })
-            .collect();
+        Self::of_config(family, config.to_bytes()?, layers, annotations)
+    }
+
+    /// As [`Image::assemble`], for a config that is to stay as it was read, byte by byte.
+    pub fn of_config(
+        family: Family,
+        config_bytes: Vec<u8>,
+        layers: &[Descriptor],
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Self, FormatError> {
+        let layers = layers_in_family(family, layers)?;
         let mut manifest = Manifest::new(family, Descriptor::of(family.config(), &config_bytes), layers);
         if family == Family::Oci {
             manifest.annotations = annotations;

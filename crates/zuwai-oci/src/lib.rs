@@ -12,6 +12,7 @@
 //! - [`media_type`], [`descriptor`], [`manifest`], [`config`]: the documents of an image.
 //! - [`go_json`]: JSON as Go writes it, which decides digests.
 //! - [`image`]: a finished image, ready to be stored or pushed.
+//! - [`package`]: a manifest, or an index with every manifest below it, ready to be copied byte by byte.
 //! - [`store`]: the content-addressed store, an OCI layout on disk.
 //! - [`secret`], [`credentials`]: who we are to a registry.
 //! - [`registry`]: the conversation with registries: resolving, pulling, pushing.
@@ -27,6 +28,7 @@ pub mod go_json;
 pub mod image;
 pub mod manifest;
 pub mod media_type;
+pub mod package;
 pub mod platform;
 pub mod reference;
 pub mod registry;
@@ -37,8 +39,9 @@ pub use config::ImageConfig;
 pub use descriptor::Descriptor;
 pub use error::OciError;
 pub use image::Image;
-pub use manifest::{Index, Manifest};
+pub use manifest::{Index, Manifest, RawManifest};
 pub use media_type::{Family, MediaType};
+pub use package::Package;
 pub use platform::Platform;
 pub use reference::Reference;
 pub use registry::{Download, Registry, RegistryOptions, ResolvedImage};

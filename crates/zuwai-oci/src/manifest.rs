@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use zuwai_layer::Digest;
 
 use crate::descriptor::Descriptor;
 use crate::error::FormatError;
@@ -77,6 +78,32 @@ pub enum Document {
     Manifest(Box<Manifest>),
     /// Several.
     Index(Index),
+}
+
+/// A manifest or index as it lies in a registry or a layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawManifest {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// Their media type.
+    pub media_type: MediaType,
+    /// What they say.
+    pub document: Document,
+}
+
+impl RawManifest {
+    /// Takes these bytes for a document, as [`Document::parse`] does.
+    pub fn parse(bytes: Vec<u8>, claimed: Option<&MediaType>) -> Result<Self, FormatError> {
+        let (document, media_type) = Document::parse(&bytes, claimed)?;
+        Ok(Self { digest: Digest::of(&bytes), bytes, media_type, document })
+    }
+
+    /// What an index says of it, but for the platform.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest, self.bytes.len() as u64)
+    }
 }
 
 /// The fields that tell a manifest from an index.

@@ -5,14 +5,19 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use zuwai_layer::Digest;
+
 use super::tar::TarWriter;
 use super::{append_blob, open_blob};
+use crate::config::{CONFIG_LIMIT, ImageConfig};
 use crate::descriptor::Descriptor;
 use crate::error::{FormatError, IoContext as _, OciError};
 use crate::go_json;
 use crate::image::Image;
-use crate::manifest::{Index, MANIFEST_LIMIT};
+use crate::manifest::{Document, Index, MANIFEST_LIMIT};
 use crate::media_type::Family;
+use crate::package::Package;
+use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{LAYOUT_FILE, Store, read_limited};
 
@@ -30,8 +35,9 @@ pub fn write_oci_layout(
     store: &Store,
     names: &[Reference],
 ) -> Result<(), OciError> {
-    let layout = put_blobs(directory, image, store)?;
-    layout.replace_file("index.json", &index_bytes(entries(image, names))?)
+    image.save(store)?;
+    let layout = put_blobs(directory, &Package::of(image)?, store)?;
+    layout.replace_file("index.json", &index_bytes(entries(image_entry(image), names))?)
 }
 
 /// Adds an image to an OCI layout directory, replacing entries of the same names and of the same image without a name.
@@ -41,8 +47,71 @@ pub fn add_to_oci_layout(
     store: &Store,
     names: &[Reference],
 ) -> Result<(), OciError> {
-    let layout = put_blobs(directory, image, store)?;
-    let path = directory.join("index.json");
+    image.save(store)?;
+    let layout = put_blobs(directory, &Package::of(image)?, store)?;
+    add_entries(&layout, entries(image_entry(image), names))
+}
+
+/// As [`add_to_oci_layout`], for a package whose blobs are in the store.
+pub fn add_package_to_oci_layout(
+    directory: &Path,
+    package: &Package,
+    store: &Store,
+    names: &[Reference],
+) -> Result<(), OciError> {
+    let layout = put_blobs(directory, package, store)?;
+    add_entries(&layout, entries(package_entry(package, store), names))
+}
+
+/// Writes an OCI layout as one tar archive, with the entries that [`write_oci_layout`] makes.
+pub fn write_oci_archive(
+    out: impl Write,
+    image: &Image,
+    store: &Store,
+    names: &[Reference],
+) -> Result<(), OciError> {
+    image.save(store)?;
+    write_archive(out, &Package::of(image)?, store, entries(image_entry(image), names))
+}
+
+/// As [`write_oci_archive`], for a package whose blobs are in the store.
+pub fn write_package_as_oci_archive(
+    out: impl Write,
+    package: &Package,
+    store: &Store,
+    names: &[Reference],
+) -> Result<(), OciError> {
+    write_archive(out, package, store, entries(package_entry(package, store), names))
+}
+
+fn write_archive(
+    out: impl Write,
+    package: &Package,
+    store: &Store,
+    entries: Vec<Descriptor>,
+) -> Result<(), OciError> {
+    let mut archive = TarWriter::new(out, "OCI archive");
+    archive.bytes("oci-layout", LAYOUT_FILE)?;
+    archive.bytes("index.json", &index_bytes(entries)?)?;
+    archive.directory("blobs")?;
+    archive.directory("blobs/sha256")?;
+    let name = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+    let mut seen = BTreeSet::new();
+    for document in [package.top()].into_iter().chain(package.below()) {
+        if seen.insert(document.digest) {
+            archive.bytes(&name(&document.digest), &document.bytes)?;
+        }
+    }
+    for blob in needed_blobs(package, store) {
+        if seen.insert(blob.digest) {
+            append_blob(&mut archive, &name(&blob.digest), store, blob)?;
+        }
+    }
+    archive.finish()
+}
+
+fn add_entries(layout: &Store, added: Vec<Descriptor>) -> Result<(), OciError> {
+    let path = layout.directory().join("index.json");
     let mut index = match read_limited(&path, MANIFEST_LIMIT) {
         Ok(bytes) => Index::parse(&bytes)?,
         Err(OciError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -50,7 +119,6 @@ pub fn add_to_oci_layout(
         }
         Err(error) => return Err(error),
     };
-    let added = entries(image, names);
     let name_of = |entry: &Descriptor| match entry.annotations.get(IMAGE_NAME) {
         Some(name) => Some(name.clone()),
         None => entry.annotations.get(REF_NAME).cloned(),
@@ -66,45 +134,33 @@ pub fn add_to_oci_layout(
     layout.replace_file("index.json", &go_json::to_vec(&index).map_err(json)?)
 }
 
-/// Writes an OCI layout as one tar archive, with the entries that [`write_oci_layout`] makes.
-pub fn write_oci_archive(
-    out: impl Write,
-    image: &Image,
-    store: &Store,
-    names: &[Reference],
-) -> Result<(), OciError> {
-    let mut archive = TarWriter::new(out, "OCI archive");
-    archive.bytes("oci-layout", LAYOUT_FILE)?;
-    archive.bytes("index.json", &index_bytes(entries(image, names))?)?;
-    archive.directory("blobs")?;
-    archive.directory("blobs/sha256")?;
-    let name = |blob: &Descriptor| format!("blobs/sha256/{}", blob.digest.hex());
-    archive.bytes(&name(&image.descriptor()), image.manifest_bytes())?;
-    archive.bytes(&name(&image.manifest().config), image.config_bytes())?;
-    let mut seen = BTreeSet::from([image.digest(), image.config_digest()]);
-    for layer in image.layers() {
-        if seen.insert(layer.digest) {
-            append_blob(&mut archive, &name(layer), store, layer)?;
-        }
-    }
-    archive.finish()
-}
-
-/// Makes a layout that has the image's blobs.
-fn put_blobs(directory: &Path, image: &Image, store: &Store) -> Result<Store, OciError> {
-    // Every layer is looked for first, so that a layout is not begun that cannot be ended.
-    for layer in image.layers() {
-        open_blob(store, layer)?;
+/// Makes a layout that has the package's documents and blobs.
+fn put_blobs(directory: &Path, package: &Package, store: &Store) -> Result<Store, OciError> {
+    let blobs = needed_blobs(package, store);
+    // Every blob is looked for first, so that a layout is not begun that cannot be ended.
+    for blob in &blobs {
+        open_blob(store, blob)?;
     }
     let layout = Store::create(directory)?;
-    for layer in image.layers() {
-        if layout.size(&layer.digest) != Some(layer.size) {
-            link_or_copy(&layout, store, layer)?;
+    for blob in &blobs {
+        if layout.size(&blob.digest) != Some(blob.size) {
+            link_or_copy(&layout, store, blob)?;
         }
     }
-    image.save(&layout)?;
+    for document in package.documents() {
+        layout.put_bytes(&document.bytes)?;
+    }
     layout.remove_ingest();
     Ok(layout)
+}
+
+/// The blobs that belong into a layout: all, and of layers that may not be redistributed those that are there.
+fn needed_blobs<'p>(package: &'p Package, store: &Store) -> Vec<&'p Descriptor> {
+    let foreign = package
+        .manifests()
+        .flat_map(|manifest| &manifest.layers)
+        .filter(|layer| layer.media_type.is_foreign_layer() && store.contains(&layer.digest));
+    foreign.chain(package.blobs()).collect()
 }
 
 fn link_or_copy(layout: &Store, store: &Store, blob: &Descriptor) -> Result<(), OciError> {
@@ -119,17 +175,31 @@ fn link_or_copy(layout: &Store, store: &Store, blob: &Descriptor) -> Result<(), 
     staged.persist(&blob.digest)
 }
 
-/// One entry a name, or one without a name.
-fn entries(image: &Image, names: &[Reference]) -> Vec<Descriptor> {
-    let plain = || {
-        let platform = image.config().platform();
-        Descriptor {
-            platform: Some(platform).filter(|platform| !platform.os.is_empty()),
-            ..image.descriptor()
-        }
+/// What the layout's index says of an image, but for its name.
+fn image_entry(image: &Image) -> Descriptor {
+    Descriptor { platform: known(image.config().platform()), ..image.descriptor() }
+}
+
+/// As [`image_entry`], for a package: an index has no platform, and what is no image has none.
+fn package_entry(package: &Package, store: &Store) -> Descriptor {
+    let top = package.top();
+    let platform = match &top.document {
+        Document::Manifest(manifest) => store.read_small(&manifest.config.digest, CONFIG_LIMIT).ok(),
+        Document::Index(_) => None,
     };
+    let platform = platform.and_then(|config| ImageConfig::parse(&config).ok());
+    let platform = platform.and_then(|config| known(config.platform()));
+    Descriptor { platform, ..top.descriptor() }
+}
+
+fn known(platform: Platform) -> Option<Platform> {
+    Some(platform).filter(|platform| !platform.os.is_empty())
+}
+
+/// One entry a name, or one without a name.
+fn entries(plain: Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     let named = |name: &Reference| {
-        let mut entry = plain();
+        let mut entry = plain.clone();
         entry.annotations.insert(IMAGE_NAME.to_owned(), name.canonical());
         if let Some(tag) = name.tag() {
             entry.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
@@ -138,7 +208,7 @@ fn entries(image: &Image, names: &[Reference]) -> Vec<Descriptor> {
     };
     let unique: BTreeSet<&Reference> = names.iter().collect();
     match unique.is_empty() {
-        true => vec![plain()],
+        true => vec![plain],
         false => unique.into_iter().map(named).collect(),
     }
 }

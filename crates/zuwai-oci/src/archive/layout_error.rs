@@ -21,6 +21,12 @@ pub enum LayoutError {
         /// The tags there are.
         known: Vec<String>,
     },
+    /// The index has several images, and none was named.
+    #[error("it has several images, or none (tags: {})", tags(known))]
+    Several {
+        /// The tags there are.
+        known: Vec<String>,
+    },
     /// A blob is not there.
     #[error("blob {digest} is missing")]
     Missing {
@@ -80,6 +86,7 @@ impl LayoutError {
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
+            Self::Several { .. } => "name one by its tag, as oci:DIRECTORY:TAG",
             Self::Tag { .. } => "name one of the tags, or a digest after @",
             Self::Platform { .. } => {
                 "choose an image that has the platform, or build for one that this image has"

@@ -1,27 +1,21 @@
-//! Images out of OCI layouts on disk (OCI image spec, image-layout.md): found by tag or digest, each document and blob
-//! checked by length and digest before it is used. Nothing is written to a layout.
+//! Images in OCI layouts on disk as build contexts name them: by directory, tag and digest, in buildx's way.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use zuwai_layer::Digest;
 
-use super::layout::{IMAGE_NAME, REF_NAME};
 use super::layout_error::LayoutError;
+use super::layout_source::{Layout, find_tag, tag_of};
 use crate::config::CONFIG_LIMIT;
 use crate::descriptor::Descriptor;
-use crate::error::{IoContext as _, OciError};
+use crate::error::{FormatError, OciError};
 use crate::image::Image;
-use crate::manifest::{Document, Index, MANIFEST_LIMIT};
+use crate::manifest::Document;
 use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::reference::DEFAULT_TAG;
-use crate::store::{Store, read_limited};
-
-/// An index may name an index, but not without end.
-const DEPTH_LIMIT: usize = 4;
+use crate::store::Store;
 
 /// An image in an OCI layout on disk: what `oci-layout://DIRECTORY[:TAG][@DIGEST]` names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,19 +52,13 @@ impl LayoutReference {
         if let Some(digest) = self.digest {
             return Ok(digest);
         }
-        let path = self.directory.join("index.json");
-        let bytes = read_limited(&path, MANIFEST_LIMIT)?;
-        let index = Index::parse(&bytes).map_err(|source| self.error(LayoutError::Index(source)))?;
-        let named = |annotation| {
-            let has_tag = |entry: &&Descriptor| entry.annotations.get(annotation) == Some(&self.tag);
-            index.manifests.iter().find(has_tag)
-        };
-        match (named(REF_NAME).or_else(|| named(IMAGE_NAME)), index.manifests.as_slice()) {
+        let layout = self.layout();
+        let index = layout.index()?;
+        match (find_tag(&index, &self.tag), index.manifests.as_slice()) {
             (Some(entry), _) | (None, [entry]) => Ok(entry.digest),
             (None, entries) => {
-                let tag = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
-                let known = entries.iter().filter_map(tag).collect();
-                Err(self.error(LayoutError::Tag { tag: self.tag.clone(), known }))
+                let known = entries.iter().filter_map(tag_of).collect();
+                Err(layout.error(LayoutError::Tag { tag: self.tag.clone(), known }))
             }
         }
     }
@@ -81,30 +69,19 @@ impl LayoutReference {
     /// # Errors
     /// When a document is missing, damaged or no image's, or no image of an index suits.
     pub fn resolve(&self, platform: &Platform) -> Result<Image, OciError> {
-        let (mut digest, mut size) = (self.find()?, None);
-        for _ in 0..DEPTH_LIMIT {
-            let bytes = self.document(&digest, size, MANIFEST_LIMIT)?;
-            let wrong = |source| self.error(LayoutError::Document { digest, source });
-            let (document, media_type) = Document::parse(&bytes, None).map_err(wrong)?;
-            let index = match document {
-                Document::Manifest(manifest) => {
-                    let config = &manifest.config;
-                    if !matches!(config.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
-                        let kind = config.media_type.to_string();
-                        return Err(wrong(crate::error::FormatError::Unsupported(kind)));
-                    }
-                    let config = self.document(&config.digest, Some(config.size), CONFIG_LIMIT)?;
-                    return Image::from_bytes(media_type, bytes, config).map_err(wrong);
-                }
-                Document::Index(index) => index,
-            };
-            let Some(chosen) = index.select(platform) else {
-                let (wanted, available) = (Box::new(platform.clone()), index.platforms());
-                return Err(self.error(LayoutError::Platform { digest, wanted, available }));
-            };
-            (digest, size) = (chosen.digest, Some(chosen.size));
+        let layout = self.layout();
+        let found = layout.select(self.find()?, None, platform)?;
+        let digest = found.digest;
+        let wrong = |source| layout.error(LayoutError::Document { digest, source });
+        let Document::Manifest(manifest) = &found.document else {
+            return Err(wrong(FormatError::Unsupported(found.media_type.to_string())));
+        };
+        let config = &manifest.config;
+        if !matches!(config.media_type, MediaType::OciConfig | MediaType::DockerConfig) {
+            return Err(wrong(FormatError::Unsupported(config.media_type.to_string())));
         }
-        Err(self.error(LayoutError::Depth { digest, limit: DEPTH_LIMIT }))
+        let config = layout.document(&config.digest, Some(config.size), CONFIG_LIMIT)?;
+        Image::from_bytes(found.media_type, found.bytes, config).map_err(wrong)
     }
 
     /// Copies a blob into a store, unless that has it: as a stream, and only if it is what its descriptor says.
@@ -112,62 +89,11 @@ impl LayoutReference {
     /// # Errors
     /// When the blob is missing, damaged, or cannot be copied.
     pub fn fetch_blob(&self, blob: &Descriptor, store: &Store) -> Result<(), OciError> {
-        if store.size(&blob.digest) == Some(blob.size) {
-            return Ok(());
-        }
-        let path = self.blob_path(&blob.digest);
-        let file = File::open(&path).at("open", &path).map_err(|error| self.missing(&blob.digest, error))?;
-        let length = file.metadata().at("read", &path)?.len();
-        self.check_length(&blob.digest, blob.size, length)?;
-        let mut writer = store.writer()?;
-        let staged = writer.path().to_owned();
-        // A file that grows meanwhile ends where its descriptor says; its digest tells.
-        io::copy(&mut file.take(blob.size), &mut writer).at("copy a layer to", &staged)?;
-        writer.commit(Some(&blob.digest)).map(drop).map_err(|error| match error {
-            OciError::StoredDigest { expected, actual, .. } => {
-                self.error(LayoutError::Damaged { path, expected, actual })
-            }
-            error => error,
-        })
+        self.layout().fetch_blob(blob, store)
     }
 
-    /// A small blob, whole and checked.
-    fn document(&self, digest: &Digest, size: Option<u64>, limit: u64) -> Result<Vec<u8>, OciError> {
-        let path = self.blob_path(digest);
-        let bytes = read_limited(&path, limit).map_err(|error| self.missing(digest, error))?;
-        if let Some(size) = size {
-            self.check_length(digest, size, bytes.len() as u64)?;
-        }
-        let actual = Digest::of(&bytes);
-        match actual == *digest {
-            true => Ok(bytes),
-            false => Err(self.error(LayoutError::Damaged { path, expected: *digest, actual })),
-        }
-    }
-
-    /// The error of opening a blob, in the layout's words if the blob is not there.
-    fn missing(&self, digest: &Digest, error: OciError) -> OciError {
-        match error {
-            OciError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                self.error(LayoutError::Missing { digest: *digest })
-            }
-            error => error,
-        }
-    }
-
-    fn check_length(&self, digest: &Digest, expected: u64, actual: u64) -> Result<(), OciError> {
-        match expected == actual {
-            true => Ok(()),
-            false => Err(self.error(LayoutError::Length { digest: *digest, expected, actual })),
-        }
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.directory.join("blobs/sha256").join(digest.hex())
-    }
-
-    fn error(&self, source: LayoutError) -> OciError {
-        OciError::Layout { directory: self.directory.clone(), source: Box::new(source) }
+    fn layout(&self) -> Layout {
+        Layout::directory(&self.directory)
     }
 
     /// The same in another directory.
@@ -196,6 +122,7 @@ mod tests {
     use crate::archive::{add_to_oci_layout, write_oci_layout};
     use crate::config::ImageConfig;
     use crate::go_json;
+    use crate::manifest::Index;
     use crate::media_type::Family;
     use crate::reference::Reference;
 

@@ -1,18 +1,29 @@
 //! Images as files: docker archives, OCI layouts, OCI archives. Everything streams. What is written needs its layers in
-//! the store; what is read out of a layout goes there.
+//! the store; what is read goes there.
 
+pub mod archive_error;
+pub mod archive_file;
 mod docker;
+mod docker_reader;
 mod layout;
 pub mod layout_error;
 mod layout_reader;
+mod layout_source;
 mod tar;
 
 use std::io::{Read, Write};
 
+pub use archive_error::ArchiveError;
+pub use archive_file::ArchiveFile;
 pub use docker::write_docker_archive;
-pub use layout::{add_to_oci_layout, write_oci_archive, write_oci_layout};
+pub use docker_reader::{ArchivedImage, DockerArchive};
+pub use layout::{
+    add_package_to_oci_layout, add_to_oci_layout, write_oci_archive, write_oci_layout,
+    write_package_as_oci_archive,
+};
 pub use layout_error::LayoutError;
 pub use layout_reader::LayoutReference;
+pub use layout_source::Layout;
 
 use crate::descriptor::Descriptor;
 use crate::error::OciError;

@@ -3,8 +3,8 @@
 //! In reading order: [`options`] and [`tls`] say how to talk to whom; `dns` finds hosts; `transport` sends one request
 //! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
 //! `token`); `answer` turns refusals into errors;
-//! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s) and `push` (by `upload`s from a
-//! `blob_source`) are what the rest of the house uses.
+//! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s), `push` (by `upload`s from a
+//! `blob_source`) and `packages` are what the rest of the house uses.
 
 mod answer;
 mod authorization;
@@ -16,6 +16,7 @@ mod dns;
 pub mod download;
 pub mod options;
 mod origin;
+mod packages;
 mod push;
 pub mod resolve;
 pub mod retry;
@@ -35,7 +36,7 @@ use zuwai_layer::Digest;
 pub(crate) use dns::UnknownHost;
 pub use download::{Download, DownloadReader};
 pub use options::RegistryOptions;
-pub use resolve::{RawManifest, ResolvedImage};
+pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
 pub use tls::{TlsRootSources, TlsRoots};
 

@@ -60,7 +60,7 @@ impl Registry {
         self.push_from(reference, blob, store, None).await
     }
 
-    async fn push_from(
+    pub(super) async fn push_from(
         &self,
         reference: &Reference,
         blob: &Descriptor,

@@ -8,7 +8,7 @@ use crate::config::CONFIG_LIMIT;
 use crate::descriptor::Descriptor;
 use crate::error::{FormatError, OciError, Request};
 use crate::image::Image;
-use crate::manifest::{Document, MANIFEST_LIMIT, Manifest};
+use crate::manifest::{Document, MANIFEST_LIMIT, Manifest, RawManifest};
 use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -19,23 +19,10 @@ use crate::registry::transport::{Call, Target, api_host};
 use crate::registry::{Direction, Registry};
 
 /// What we take for a manifest.
-const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// An index may name an index, but not without end.
 const DEPTH_LIMIT: usize = 4;
-
-/// A manifest or index as a registry has it, its digest checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RawManifest {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// Their digest.
-    pub digest: Digest,
-    /// Their media type.
-    pub media_type: MediaType,
-    /// What they say.
-    pub document: Document,
-}
 
 /// An image found in a registry.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +33,16 @@ pub struct ResolvedImage {
     pub digest: Digest,
     /// The image; its layers' origins are set to this repository.
     pub image: Image,
+}
+
+/// What was found for a platform.
+pub(super) struct Selected {
+    /// The digest that the reference itself names.
+    pub(super) top: Digest,
+    /// The manifest as the registry has it.
+    pub(super) found: RawManifest,
+    /// What it says.
+    pub(super) manifest: Manifest,
 }
 
 impl Registry {
@@ -97,8 +94,7 @@ impl Registry {
         if let Some(MediaType::DockerSchema1 | MediaType::DockerSchema1Signed) = claimed {
             return Err(document(FormatError::Schema1));
         }
-        let (parsed, media_type) = Document::parse(&bytes, claimed.as_ref()).map_err(document)?;
-        Ok(RawManifest { bytes, digest, media_type, document: parsed })
+        RawManifest::parse(bytes, claimed.as_ref()).map_err(document)
     }
 
     /// Finds the image that a reference means on a platform: through indexes to the manifest and its config, all
@@ -108,22 +104,32 @@ impl Registry {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<ResolvedImage, OciError> {
+        let Selected { top, found, manifest } = self.select(reference, platform).await?;
+        let config_bytes = self.config(reference, &manifest).await?;
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull image {} of {}", found.digest, reference.repository()),
+        };
+        let mut image = Image::from_bytes(found.media_type, found.bytes, config_bytes)
+            .map_err(|source| OciError::Document { request, source })?;
+        let origin = reference.with_digest(found.digest);
+        image.origins = manifest.layers.iter().map(|layer| (layer.digest, origin.clone())).collect();
+        Ok(ResolvedImage { reference: reference.clone(), digest: top, image })
+    }
+
+    /// Finds the manifest that a reference means on a platform, through indexes.
+    pub(super) async fn select(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Selected, OciError> {
         let mut found = self.manifest(reference).await?;
         let top = found.digest;
         for _ in 0..DEPTH_LIMIT {
-            let index = match found.document {
+            let index = match &found.document {
                 Document::Manifest(manifest) => {
-                    let config_bytes = self.config(reference, &manifest).await?;
-                    let request = Request {
-                        host: api_host(reference.registry()).to_owned(),
-                        action: format!("pull image {} of {}", found.digest, reference.repository()),
-                    };
-                    let mut image = Image::from_bytes(found.media_type, found.bytes, config_bytes)
-                        .map_err(|source| OciError::Document { request, source })?;
-                    let origin = reference.with_digest(found.digest);
-                    image.origins =
-                        manifest.layers.iter().map(|layer| (layer.digest, origin.clone())).collect();
-                    return Ok(ResolvedImage { reference: reference.clone(), digest: top, image });
+                    let manifest = manifest.as_ref().clone();
+                    return Ok(Selected { top, found, manifest });
                 }
                 Document::Index(index) => index,
             };
@@ -134,22 +140,32 @@ impl Registry {
                     available: index.platforms(),
                 });
             };
-            let deeper = reference.with_digest(chosen.digest);
-            found = self.manifest(&deeper).await?;
-            if found.bytes.len() as u64 != chosen.size {
-                let request = Request {
-                    host: api_host(reference.registry()).to_owned(),
-                    action: format!("pull manifest {} of {}", chosen.digest, reference.repository()),
-                };
-                let received = found.bytes.len() as u64;
-                return Err(OciError::Truncated { request, expected: chosen.size, received });
-            }
+            let chosen = chosen.clone();
+            found = self.manifest_below(reference, &chosen).await?;
         }
         let request = Request {
             host: api_host(reference.registry()).to_owned(),
             action: format!("pull manifest {} of {}", reference.identifier(), reference.repository()),
         };
         Err(OciError::Answered { request, problem: format!("indexes nested deeper than {DEPTH_LIMIT}") })
+    }
+
+    /// A manifest that an index of the same repository names, as long as it says there.
+    pub(super) async fn manifest_below(
+        &self,
+        reference: &Reference,
+        chosen: &Descriptor,
+    ) -> Result<RawManifest, OciError> {
+        let found = self.manifest(&reference.with_digest(chosen.digest)).await?;
+        let received = found.bytes.len() as u64;
+        if received == chosen.size {
+            return Ok(found);
+        }
+        let request = Request {
+            host: api_host(reference.registry()).to_owned(),
+            action: format!("pull manifest {} of {}", chosen.digest, reference.repository()),
+        };
+        Err(OciError::Truncated { request, expected: chosen.size, received })
     }
 
     /// The config that a manifest names, its length and digest checked.
@@ -202,6 +218,7 @@ impl Registry {
     }
 }
 
-fn header(response: &reqwest::Response, name: &str) -> Option<String> {
+/// A header of an answer.
+pub(super) fn header(response: &reqwest::Response, name: &str) -> Option<String> {
     response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
