@@ -27,6 +27,8 @@ pub(crate) enum Wanted {
     Upload,
     /// To carry on or end an upload that was begun.
     UploadSession,
+    /// A token.
+    Token,
 }
 
 /// Reads a small body; one longer than `limit` is an error.
@@ -107,12 +109,16 @@ fn classify(
         }
         StatusCode::UNAUTHORIZED => OciError::Unauthorized { request, answer, with_credentials },
         StatusCode::FORBIDDEN => OciError::Denied { request, answer, with_credentials },
-        StatusCode::NOT_FOUND if wanted == Wanted::UploadSession => OciError::Refused { request, answer },
+        StatusCode::NOT_FOUND if matches!(wanted, Wanted::UploadSession | Wanted::Token) => {
+            OciError::Refused { request, answer }
+        }
         StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => OciError::NameUnknown { request, answer },
         StatusCode::NOT_FOUND => match wanted {
             Wanted::Manifest => OciError::ManifestUnknown { request, answer },
             Wanted::Blob => OciError::BlobUnknown { request, answer },
-            Wanted::Upload | Wanted::UploadSession => OciError::NameUnknown { request, answer },
+            Wanted::Upload | Wanted::UploadSession | Wanted::Token => {
+                OciError::NameUnknown { request, answer }
+            }
         },
         _ => OciError::Refused { request, answer },
     }

@@ -38,14 +38,17 @@ impl Registry {
     ) -> Result<BlobPart, OciError> {
         let whole = offset == 0 && length == blob.size;
         let range = (!whole).then(|| format!("bytes={offset}-{}", offset + length.max(1) - 1));
-        let mut response = self.get_blob(reference, blob, range.as_deref(), request).await?;
-        let mut begins = begin(&response);
-        if !(begins <= Some(offset) && begins.is_some()) {
-            tracing::debug!("{request}: asked for bytes from {offset} on, others came; asking for all");
-            response = self.get_blob(reference, blob, None, request).await?;
-            begins = begin(&response);
+        let mut came = self.get_blob(reference, blob, range.as_deref(), request).await;
+        let unusable = match &came {
+            Ok(response) => begin(response).is_none_or(|begins| begins > offset),
+            Err(error) => is_about_the_range(error),
+        };
+        if range.is_some() && unusable {
+            tracing::debug!("{request}: bytes from {offset} on do not come; asking for all");
+            came = self.get_blob(reference, blob, None, request).await;
         }
-        let skip = match begins {
+        let response = came?;
+        let skip = match begin(&response) {
             Some(begins) if begins <= offset => offset - begins,
             _ => {
                 let problem = "a part came that was not asked for".to_owned();
@@ -143,6 +146,12 @@ impl BlobPart {
             }
         })
     }
+}
+
+/// Whether a registry refuses to send a part.
+fn is_about_the_range(error: &OciError) -> bool {
+    let range_not_satisfiable = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
+    matches!(error, OciError::Refused { answer, .. } if answer.status == range_not_satisfiable)
 }
 
 /// Where the bytes of an answer begin in the blob; nothing if it does not say so though it should.

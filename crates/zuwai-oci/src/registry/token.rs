@@ -111,7 +111,7 @@ impl Transport {
             sent.map_err(|_| OciError::Timeout { request: asking.clone(), seconds: stall.as_secs() })?;
         let mut response = sent.map_err(|error| super::answer::transport_error(&asking, error))?;
         if !response.status().is_success() {
-            return Err(refusal(response, request, Wanted::Upload, asked.credential.is_some(), stall).await);
+            return Err(refusal(response, request, Wanted::Token, asked.credential.is_some(), stall).await);
         }
         let body = read_body(&mut response, &asking, "token", ANSWER_LIMIT, stall).await?;
         // The parser's complaint could show the token.

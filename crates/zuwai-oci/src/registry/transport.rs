@@ -23,6 +23,8 @@ use crate::registry::options::RegistryOptions;
 
 /// Most redirects that are followed.
 const REDIRECT_LIMIT: usize = 10;
+/// Most challenges that are answered: one tells what the registry wants, another that a token ended on the way.
+const CHALLENGE_LIMIT: usize = 2;
 
 /// What is asked of a registry.
 pub(crate) struct Call<'a> {
@@ -121,9 +123,8 @@ impl Transport {
             }
             Target::Address(url) => url.clone(),
         };
-        let mut url = start;
-        let mut asked_again = false;
-        let mut redirects = 0;
+        let mut url = start.clone();
+        let (mut challenges, mut redirects, mut begun_again) = (0, 0, false);
         loop {
             let own = url.origin() == base.origin();
             let shown = match own {
@@ -133,11 +134,16 @@ impl Transport {
             let authorized = shown.header.is_some();
             let response = self.dispatch(call, url.clone(), shown.header).await?;
             match response.status() {
-                StatusCode::UNAUTHORIZED if own && !asked_again => {
-                    asked_again = true;
+                StatusCode::UNAUTHORIZED if own && challenges < CHALLENGE_LIMIT => {
+                    challenges += 1;
                     if !self.learn(&host, &response, authorized).await {
                         return Err(self.refuse(response, call, shown.own).await);
                     }
+                }
+                // A redirect's address is good for a while only: the registry is asked for another.
+                StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST if !own && redirects > 0 && !begun_again => {
+                    begun_again = true;
+                    url = start.clone();
                 }
                 status if is_redirect(status, &call.method) => {
                     redirects += 1;

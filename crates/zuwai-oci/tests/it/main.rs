@@ -5,6 +5,7 @@
 mod archives;
 mod authentication;
 mod exchange;
+mod fault_matrix;
 mod faults;
 mod sample;
 mod stub;

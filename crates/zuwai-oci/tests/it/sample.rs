@@ -24,12 +24,17 @@ pub fn empty_store() -> (tempfile::TempDir, Store) {
 
 /// An image of two gzip layers with one file each; `label` makes its config differ from others.
 pub fn image(family: Family, label: &str) -> Sample {
+    image_with(family, label, 300_000)
+}
+
+/// The same, with a second layer of so many bytes.
+pub fn image_with(family: Family, label: &str, length: usize) -> Sample {
     let (directory, store) = empty_store();
     let mut config = ImageConfig::empty(&"linux/amd64".parse().unwrap());
     config.config.labels.insert("label".to_owned(), label.to_owned());
     config.config.cmd = vec!["/first".to_owned()];
     let mut layers = Vec::new();
-    for (name, content) in [("first", vec![b'a'; 10]), ("second", noise(300_000))] {
+    for (name, content) in [("first", vec![b'a'; 10]), ("second", noise(length))] {
         let sink = store.stage().unwrap();
         let mut builder = LayerBuilder::new(sink, Compression::Gzip, Level::default(), 1);
         let entry = Entry {

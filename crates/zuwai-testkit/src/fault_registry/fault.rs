@@ -136,14 +136,14 @@ pub enum Place {
     Storage,
 }
 
-/// What goes wrong.
+/// What goes wrong, with a request that shows a token if the registry wants one.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// A refusal; nothing is done.
     Status(u16),
     /// The same with a Retry-After.
     Later(u16, RetryAfter),
-    /// 401 with a challenge; tokens given out so far are worth nothing any more.
+    /// 401 with a challenge; the token that was shown is worth nothing any more.
     Expired,
     /// The connection is reset when the request's head has come.
     Reset,

@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use fault::{Cut, Fault, Loss, Operation, Place, Redirect, RetryAfter, Rule};
 pub use tokens::Lifetime;
@@ -45,6 +45,8 @@ struct State {
     /// Entries of the log that are of no interest any more.
     forgotten: AtomicUsize,
     closed: AtomicBool,
+    /// Connections that have not ended.
+    connections: AtomicUsize,
 }
 
 /// A request as it came.
@@ -94,6 +96,7 @@ impl FaultRegistry {
             log: Mutex::default(),
             forgotten: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
         });
         for (listener, is_storage) in [(registry, false), (storage, true)] {
             let state = state.clone();
@@ -151,6 +154,18 @@ impl FaultRegistry {
     pub fn forget_log(&self) {
         let entries = self.state.log.lock().unwrap().len();
         self.state.forgotten.store(entries, Ordering::Relaxed);
+    }
+
+    /// Waits until every connection has ended, and with it what its last request began. Clients must have been dropped.
+    ///
+    /// # Panics
+    /// If they do not end in half a minute.
+    pub fn settle(&self) {
+        let start = Instant::now();
+        while self.state.connections.load(Ordering::SeqCst) > 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "connections do not end: {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The digests of a repository's blobs.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::answer::{Answer, cut};
@@ -59,17 +60,17 @@ impl Exchange<'_> {
             io::copy(body, &mut io::sink())?;
             return self.send(Answer::status(404), connection, None);
         };
-        let fault = self.state.strike(operation, head);
-        if let Some(refused) = self.refuse(operation, fault.as_ref(), body, connection)? {
-            return Ok(refused);
+        // A request that lacks its token meets no fault but the ping, which shows none.
+        let admitted = self.is_admitted(operation);
+        let meets_fault = admitted || operation == Operation::Ping;
+        let fault = meets_fault.then(|| self.state.strike(operation, head)).flatten();
+        if let Some(sent) = self.refuse(operation, fault.as_ref(), body, connection)? {
+            return Ok(sent);
         }
         let asked = Asked { state: self.state, head, operation, fault: fault.as_ref() };
-        let mut answer = match &self.state.tokens {
-            Some(own) if self.needs_token(operation) && !own.admit(head, operation) => {
-                io::copy(body, &mut io::sink())?;
-                tokens::challenge(&self.state.address.to_string(), head, operation)
-            }
-            _ => asked.carry_out(body)?,
+        let mut answer = match admitted {
+            true => asked.carry_out(body)?,
+            false => self.challenge(operation),
         };
         io::copy(body, &mut io::sink())?;
         match &fault {
@@ -85,8 +86,13 @@ impl Exchange<'_> {
         self.send(answer, connection, fault.as_ref())
     }
 
-    fn needs_token(&self, operation: Operation) -> bool {
-        !self.is_storage && operation != Operation::Token
+    fn is_admitted(&self, operation: Operation) -> bool {
+        let is_open = self.is_storage || operation == Operation::Token;
+        is_open || self.state.tokens.as_ref().is_none_or(|own| own.admit(self.head, operation))
+    }
+
+    fn challenge(&self, operation: Operation) -> Answer {
+        tokens::challenge(&self.state.address.to_string(), self.head, operation)
     }
 
     /// What goes wrong before anything is done.
@@ -103,9 +109,9 @@ impl Exchange<'_> {
             Some(Fault::Later(status, when)) => refusal(*status).header("Retry-After", &written(*when)),
             Some(Fault::Expired) => {
                 if let Some(tokens) = &self.state.tokens {
-                    tokens.forget();
+                    tokens.forget(self.head);
                 }
-                tokens::challenge(&self.state.address.to_string(), self.head, operation)
+                self.challenge(operation)
             }
             Some(Fault::Reset) => {
                 return self.end(connection, Cut::Reset).map(Some);
@@ -196,8 +202,12 @@ pub(super) fn accept(listener: &std::net::TcpListener, state: &Arc<State>, is_st
             return;
         }
         let state = state.clone();
-        // How a connection ended is the client's to tell.
-        std::thread::spawn(move || drop(serve(connection, &state, is_storage)));
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        std::thread::spawn(move || {
+            // How a connection ended is the client's to tell.
+            let _ = serve(connection, &state, is_storage);
+            state.connections.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 

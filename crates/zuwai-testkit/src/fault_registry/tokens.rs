@@ -46,9 +46,11 @@ impl Tokens {
         Self { lifetime, given: Mutex::default(), count: Mutex::default() }
     }
 
-    /// Makes every token worthless.
-    pub(super) fn forget(&self) {
-        self.given.lock().unwrap().clear();
+    /// Makes the token that a request shows worthless.
+    pub(super) fn forget(&self, head: &Head) {
+        if let Some(token) = shown(head) {
+            self.given.lock().unwrap().remove(token);
+        }
     }
 
     /// The token server: whoever shows no password gets tokens to pull, [`USER`] gets what was asked for.
