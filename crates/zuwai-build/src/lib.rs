@@ -44,6 +44,7 @@ use zuwai_oci::store::Store;
 pub use error::BuildError;
 pub use request::{BuildRequest, CommandOutput, DockerfileSource, Outputs, Surroundings};
 
+use crate::execute::early_push::EarlyPush;
 use crate::execute::{Executor, Network, Work};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
@@ -114,7 +115,8 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let store = Store::create(state.path().join("store"))?;
     let closing = store.clone();
     surroundings.interrupt.when_raised(move || closing.close());
-    let network = Network { runtime: &runtime, registry: &registry, images: &images };
+    let early = EarlyPush::new(&runtime, &registry, &store, &request.outputs);
+    let network = Network { runtime: &runtime, registry: &registry, images: &images, early: &early };
     let work = Work { dockerfile: &dockerfile, plan: &plan, builder_args: &builder_args };
     let executor = Executor::new(request, surroundings, work, network, &store, &state)?;
     let image = executor.run(&created)?;

@@ -47,9 +47,7 @@ pub fn write(
             promises.push((PromisedFile::open(path)?, text));
         }
     }
-    let needs_layers =
-        outputs.docker_archive.is_some() || outputs.oci_archive.is_some() || outputs.oci_layout.is_some();
-    if needs_layers {
+    if outputs.needs_layers() {
         fetch_missing_layers(image, store, runtime, registry)?;
     }
     if let Some(path) = &outputs.docker_archive {

@@ -134,3 +134,10 @@ pub struct Outputs {
     /// Checks before the build that the destinations take a push.
     pub check_push_permission: bool,
 }
+
+impl Outputs {
+    /// Whether an output holds every layer, those of the base too.
+    pub(crate) fn needs_layers(&self) -> bool {
+        self.docker_archive.is_some() || self.oci_archive.is_some() || self.oci_layout.is_some()
+    }
+}

@@ -15,6 +15,7 @@ pub mod base;
 pub mod cache_mounts;
 pub mod contexts;
 pub mod copy;
+pub mod early_push;
 pub mod ignored;
 pub mod image_layers;
 pub mod in_place;
@@ -49,6 +50,7 @@ use zuwai_rootfs::signals::Interrupt;
 use self::base::StageLayer;
 use self::cache_mounts::CacheMounts;
 use self::contexts::Contexts;
+use self::early_push::EarlyPush;
 use self::ignored::Ignored;
 use self::schedule::Schedule;
 use self::stage::StageBuild;
@@ -56,7 +58,7 @@ use self::trees::Trees;
 use crate::error::{BuildError, StepError};
 use crate::images::RegistryImages;
 use crate::plan::builder_args::BuilderArgs;
-use crate::plan::{Action, ImageKey, Plan, StagePlan, Tree};
+use crate::plan::{Action, Base, ImageKey, Plan, StagePlan, Tree};
 use crate::request::{BuildRequest, Surroundings};
 use crate::state_dir::StateDir;
 
@@ -72,6 +74,8 @@ pub struct Network<'a> {
     pub registry: &'a Registry,
     /// The images that were resolved.
     pub images: &'a RegistryImages<'a>,
+    /// What is sent while the build goes on.
+    pub early: &'a EarlyPush<'a>,
 }
 
 /// What is to be done.
@@ -193,6 +197,18 @@ impl<'a> Executor<'a> {
     /// Whether a stage is finished, and reads nothing any more.
     fn is_finished(&self, position: usize) -> bool {
         self.layers[position].get().is_some()
+    }
+
+    /// Whether a stage's layers are of the image to be: the target's, and those of the stages it stands on.
+    fn is_of_image(&self, position: usize) -> bool {
+        let mut below = self.plan.stages.len().checked_sub(1);
+        while let Some(at) = below.filter(|at| *at != position) {
+            below = match self.plan.stages[at].base {
+                Base::Stage(under) => Some(under),
+                _ => None,
+            };
+        }
+        below.is_some()
     }
 
     /// The layers of a finished stage.

@@ -44,29 +44,40 @@ impl<'e, 'a> StageBuild<'e, 'a> {
         }
         if let Base::Directory(name) = &self.stage.base {
             let layer = self.files_of_context(name);
-            self.layers.extend(layer.map_err(|source| {
+            let layer = layer.map_err(|source| {
                 let context = name.clone();
                 BuildError::Files { context, source: Box::new(source) }
-            })?);
+            })?;
+            self.add(layer);
         }
         for step in &self.stage.steps {
             self.executor.check()?;
             tracing::info!("{}", without_passwords(&step.text));
             if step.action.makes_layer() {
                 let layer = self.layer(step).map_err(|error| self.step_error(step, error))?;
-                self.layers.extend(layer);
+                self.add(layer);
             }
         }
         if self.executor.request.single_snapshot && self.stage.makes_layer() {
             let layer = self.single_layer();
             let failed =
                 |source| BuildError::SingleLayer { stage: self.stage.label(), source: Box::new(source) };
-            self.layers.push(layer.map_err(failed)?);
+            self.add([layer.map_err(failed)?]);
         }
         if let Some(tree) = self.tree {
             self.executor.trees.finish(self.position, tree);
         }
         Ok(self.layers)
+    }
+
+    /// Adds a layer that is finished.
+    fn add(&mut self, layers: impl IntoIterator<Item = StageLayer>) {
+        for layer in layers {
+            if self.executor.is_of_image(self.position) {
+                self.executor.network.early.begin(&layer);
+            }
+            self.layers.push(layer);
+        }
     }
 
     fn announce(&self) {
@@ -101,6 +112,17 @@ impl<'e, 'a> StageBuild<'e, 'a> {
             Base::Image(image) => base::image_layers(image, executor.store, executor.network)?,
             Base::Stage(below) => executor.layers(*below).to_vec(),
         };
+        self.begin_tree()?;
+        // Only now it is known what of the base is fetched to be unpacked, and need not be fetched a second time.
+        if !matches!(stage.base, Base::Stage(_)) && executor.is_of_image(self.position) {
+            self.layers.iter().for_each(|layer| executor.network.early.begin(layer));
+        }
+        Ok(())
+    }
+
+    /// Makes the stage's tree if that is needed.
+    fn begin_tree(&mut self) -> Result<(), BuildError> {
+        let (executor, stage) = (self.executor, self.stage);
         let is_read = self.is_read();
         match stage.steps.iter().find(|step| step.action.makes_layer()) {
             Some(step) => {

@@ -58,7 +58,7 @@ impl Registry {
         reference: &Reference,
     ) -> Result<(), OciError> {
         stream::iter(package.blobs())
-            .map(|blob| self.push_from(reference, blob, store, origin))
+            .map(|blob| self.push_blob(reference, blob, store, origin))
             .buffer_unordered(self.options().uploads.max(1))
             .try_collect::<Vec<()>>()
             .await?;

@@ -43,24 +43,16 @@ impl Registry {
             .filter(|blob| seen.insert(blob.digest))
             .collect();
         stream::iter(blobs)
-            .map(|blob| self.push_from(reference, blob, store, image.origins.get(&blob.digest)))
+            .map(|blob| self.push_blob(reference, blob, store, image.origins.get(&blob.digest)))
             .buffer_unordered(self.options().uploads.max(1))
             .try_collect::<Vec<()>>()
             .await?;
         self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await
     }
 
-    /// Sends a blob from the store unless the registry has it. To be used for finished layers while later steps run.
+    /// Brings a blob into a repository unless it is there: from the store, or from where it can be had (`origin`). To be
+    /// used for finished layers while later steps run.
     pub async fn push_blob(
-        &self,
-        reference: &Reference,
-        blob: &Descriptor,
-        store: &Store,
-    ) -> Result<(), OciError> {
-        self.push_from(reference, blob, store, None).await
-    }
-
-    pub(super) async fn push_from(
         &self,
         reference: &Reference,
         blob: &Descriptor,

@@ -104,7 +104,7 @@ async fn an_upload_goes_where_the_registry_says_and_keeps_its_parameters() {
         _ => None,
     });
     let name = reference(&format!("{}/t/x:1", stub.address));
-    client().push_blob(&name, &layer, &sample.store).await.unwrap();
+    client().push_blob(&name, &layer, &sample.store, None).await.unwrap();
     let asked = stub.asked();
     let put = asked.iter().find(|asked| asked.method == "PUT").unwrap();
     let digest = layer.digest.to_string().replace(':', "%3A");
@@ -118,7 +118,7 @@ async fn a_blob_that_is_nowhere_is_named() {
     let stub = Stub::start(|_| None);
     let (_directory, store) = empty_store();
     let name = reference(&format!("{}/t/x:1", stub.address));
-    let error = client().push_blob(&name, &descriptor, &store).await.unwrap_err();
+    let error = client().push_blob(&name, &descriptor, &store, None).await.unwrap_err();
     assert!(matches!(error, OciError::MissingBlob { .. }), "{error:?}");
     let error = client().fetch_blob(&name, &descriptor, &store).await.unwrap_err();
     assert!(matches!(error.root(), OciError::BlobUnknown { .. }), "{error:?}");
