@@ -1,10 +1,11 @@
 //! Layers of the image to be, on their way to its destinations while later steps run.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
 
@@ -39,24 +40,33 @@ impl<'a> EarlyPush<'a> {
         let download = fetched.map(|origin| self.registry.download(origin, blob, self.store));
         let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         while sending.try_join_next().is_some() {}
-        for destination in &self.outputs.push {
-            let (registry, store, destination) =
-                (self.registry.clone(), self.store.clone(), destination.clone());
+        for destinations in self.by_registry().into_values() {
+            let (registry, store) = (self.registry.clone(), self.store.clone());
             let (blob, origin, download) = (blob.clone(), origin.clone(), download.clone());
             sending.spawn(async move {
-                if let Err(error) = registry.push_blob(&destination, &blob, &store, origin.as_ref()).await {
-                    tracing::debug!("{error}: left to the push at the end");
+                // One after the other: what the first repository has, the next ones mount.
+                for destination in destinations {
+                    if let Err(error) = registry.push_blob(&destination, &blob, &store, origin.as_ref()).await
+                    {
+                        tracing::debug!("{error}: left to the push at the end");
+                    }
                 }
                 drop(download);
             });
         }
     }
 
+    fn by_registry(&self) -> BTreeMap<&str, Vec<Reference>> {
+        let mut registries: BTreeMap<&str, Vec<Reference>> = BTreeMap::new();
+        for destination in &self.outputs.push {
+            registries.entry(destination.registry()).or_default().push(destination.clone());
+        }
+        registries
+    }
+
     /// Whether a layer that nobody unpacks is to be in the store all the same: an archive needs it, or it goes to several
     /// registries.
     fn is_kept(&self) -> bool {
-        let registries: BTreeSet<&str> =
-            self.outputs.push.iter().map(|reference| reference.registry()).collect();
-        self.outputs.needs_layers() || registries.len() > 1
+        self.outputs.needs_layers() || self.by_registry().len() > 1
     }
 }
