@@ -280,6 +280,15 @@ pub enum OciError {
         /// What is wrong; never the contents.
         problem: String,
     },
+    /// A credential helper failed.
+    #[error("docker-credential-{name} failed")]
+    CredentialHelper {
+        /// Which one.
+        name: String,
+        /// Why; never what it said.
+        #[source]
+        problem: crate::credentials::helper::HelperError,
+    },
     /// The registry options make no sense.
     #[error("cannot set up the registry client: {0}")]
     Options(String),
@@ -369,14 +378,6 @@ pub enum OciError {
         realm: String,
         /// What is wrong.
         problem: String,
-    },
-    /// A kind of authentication that is not supported yet.
-    #[error("cannot {request}: {kind} is not supported yet")]
-    Authentication {
-        /// What was asked.
-        request: Request,
-        /// What would be needed.
-        kind: String,
     },
     /// A document from a registry is malformed.
     #[error("cannot {request}")]
@@ -575,6 +576,9 @@ impl OciError {
             Self::Layout { source, .. } => source.hint().to_owned(),
             Self::ReadArchive { source, .. } => source.hint().to_owned(),
             Self::Format(error) => return error.hint(),
+            Self::CredentialHelper { name, .. } => format!(
+                "see what `docker-credential-{name} list` says, or take it out of the docker configuration's credsStore and credHelpers"
+            ),
             Self::DockerConfig { .. } => "mend the file, or log in to the registry again".to_owned(),
             Self::Refused { answer: Answer { status: 405, .. }, .. } => {
                 "the registry does not allow this; it may be read-only, or a mirror".to_owned()

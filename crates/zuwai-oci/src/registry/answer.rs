@@ -19,6 +19,8 @@ const TEXT_LIMIT: usize = 300;
 /// What was asked for, which decides what a 404 means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
+    /// The root of a registry's interface.
+    Root,
     /// A manifest.
     Manifest,
     /// A blob.
@@ -109,14 +111,14 @@ fn classify(
         }
         StatusCode::UNAUTHORIZED => OciError::Unauthorized { request, answer, with_credentials },
         StatusCode::FORBIDDEN => OciError::Denied { request, answer, with_credentials },
-        StatusCode::NOT_FOUND if matches!(wanted, Wanted::UploadSession | Wanted::Token) => {
+        StatusCode::NOT_FOUND if matches!(wanted, Wanted::Root | Wanted::UploadSession | Wanted::Token) => {
             OciError::Refused { request, answer }
         }
         StatusCode::NOT_FOUND if answer.has_code("NAME_UNKNOWN") => OciError::NameUnknown { request, answer },
         StatusCode::NOT_FOUND => match wanted {
             Wanted::Manifest => OciError::ManifestUnknown { request, answer },
             Wanted::Blob => OciError::BlobUnknown { request, answer },
-            Wanted::Upload | Wanted::UploadSession | Wanted::Token => {
+            Wanted::Root | Wanted::Upload | Wanted::UploadSession | Wanted::Token => {
                 OciError::NameUnknown { request, answer }
             }
         },

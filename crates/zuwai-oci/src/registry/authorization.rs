@@ -14,12 +14,15 @@ use crate::error::OciError;
 use crate::registry::Direction;
 use crate::registry::challenge::Challenge;
 use crate::registry::token::{Token, TokenRequest, bearer_header};
-use crate::registry::transport::{Call, Transport, lock};
-use crate::secret::Secret;
+use crate::registry::transport::{Call, Target, Transport, lock};
+
+/// The user name that goes with an identity token where a user name must be; Azure's registry documents it so.
+const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What is known about one registry.
 #[derive(Default)]
 pub(super) struct Host {
+    name: String,
     /// Its base address, once it is known which scheme it speaks.
     pub(super) base: tokio::sync::OnceCell<Url>,
     /// What it asked for last.
@@ -39,7 +42,8 @@ pub(super) struct Shown {
 
 impl Transport {
     pub(super) fn host(&self, registry: &str, direction: Direction) -> Arc<Host> {
-        lock(self.hosts()).entry((registry.to_owned(), direction)).or_default().clone()
+        let new = || Arc::new(Host { name: registry.to_owned(), ..Host::default() });
+        lock(self.hosts()).entry((registry.to_owned(), direction)).or_insert_with(new).clone()
     }
 
     /// Takes note of what a registry asks for; `false` if it is nothing we could answer.
@@ -47,8 +51,10 @@ impl Transport {
         let values =
             response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let Some(challenge) = Challenge::parse(values) else { return false };
-        // Asked again although it was shown a password: there is no more to say.
-        let repeated = shown && challenge == Challenge::Basic;
+        // Asked again although it was shown a password: there is no more to say, unless a helper or a cloud gave it some
+        // time ago and it has ended since.
+        let repeated =
+            shown && challenge == Challenge::Basic && !self.options().credentials.forget(&host.name).await;
         *lock(&host.challenge) = Some(challenge);
         host.tokens.lock().await.clear();
         !repeated
@@ -69,16 +75,7 @@ impl Transport {
         }
         let (realm, service, scope) = match challenge {
             Challenge::Basic => {
-                return match credential {
-                    Some(Credential::Basic { username, password }) => {
-                        Ok(Shown { header: Some(basic_header(&username, &password)), own })
-                    }
-                    Some(_) => Err(OciError::Authentication {
-                        request: call.request.clone(),
-                        kind: "an identity token with basic authentication".to_owned(),
-                    }),
-                    None => Ok(Shown::default()),
-                };
+                return Ok(Shown { header: credential.as_ref().and_then(basic_header), own });
             }
             Challenge::Bearer { realm, service, scope } => (realm, service, scope),
         };
@@ -94,7 +91,18 @@ impl Transport {
             credential: credential.as_ref(),
         };
         let registry = call.reference.registry();
-        let token = self.fetch_token(&asked, base, registry, call.direction, &call.request).await?;
+        let fetched = self.fetch_token(&asked, base, registry, call.direction, &call.request).await;
+        let token = match fetched {
+            // What a helper or a cloud gave some time ago may have ended.
+            Err(OciError::Unauthorized { .. })
+                if own && self.options().credentials.forget(registry).await =>
+            {
+                let renewed = self.options().credentials.find(call.reference, self.web_client()).await;
+                let asked = TokenRequest { credential: renewed.as_ref(), ..asked };
+                self.fetch_token(&asked, base, registry, call.direction, &call.request).await?
+            }
+            fetched => fetched?,
+        };
         let header = bearer_header(&token.secret);
         tokens.insert(scopes, token);
         Ok(Shown { header, own })
@@ -103,6 +111,10 @@ impl Transport {
 
 /// What a token shall be good for: the repository, and what the registry itself named beside it.
 fn scopes(call: &Call<'_>, challenged: Option<&str>) -> Vec<String> {
+    // Nothing but to be known.
+    if matches!(call.target, Target::Root) {
+        return Vec::new();
+    }
     let resource = format!("repository:{}:", call.reference.repository());
     let actions = match call.direction {
         Direction::Pull => "pull",
@@ -116,11 +128,16 @@ fn scopes(call: &Call<'_>, challenged: Option<&str>) -> Vec<String> {
     scopes
 }
 
-/// The header that shows user name and password.
-pub(crate) fn basic_header(username: &str, password: &Secret) -> HeaderValue {
+/// The header that shows a credential as user name and password; none for what is shown in another way.
+pub(crate) fn basic_header(credential: &Credential) -> Option<HeaderValue> {
+    let (username, password) = match credential {
+        Credential::Basic { username, password } => (username.as_str(), password),
+        Credential::IdentityToken(token) => (TOKEN_USER, token),
+        Credential::RegistryToken(_) => return None,
+    };
     let text = format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal())));
     // Base64 holds nothing that a header may not.
-    let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
-    value
+    Some(value)
 }

@@ -14,6 +14,7 @@ mod body;
 mod challenge;
 mod dns;
 pub mod download;
+mod login;
 pub mod options;
 mod origin;
 mod packages;
@@ -45,6 +46,7 @@ use crate::error::OciError;
 use crate::reference::Reference;
 use crate::store::Store;
 use transport::Transport;
+pub(crate) use transport::lock;
 
 /// What is done with a registry; pulling and pushing have options of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

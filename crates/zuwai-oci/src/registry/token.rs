@@ -1,10 +1,14 @@
-//! Tokens from a token server (distribution's token specification).
+//! Tokens from a token server (distribution's token specification, and its OAuth2 one for identity tokens).
+//!
+//! Credentials go where the registry says that its token server is, whatever host that is, as docker sends them; but not
+//! over plain HTTP if the registry itself is reached safely.
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::credentials::Credential;
 use crate::error::{OciError, Request};
@@ -15,6 +19,8 @@ use crate::registry::authorization::basic_header;
 use crate::registry::transport::Transport;
 use crate::secret::Secret;
 
+/// What we are called there.
+const CLIENT_ID: &str = "zuwai";
 /// Largest answer of a token server that is read.
 const ANSWER_LIMIT: u64 = 1 << 20;
 /// Time that a token is taken to be good for if the server does not say.
@@ -59,6 +65,35 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) credential: Option<&'a Credential>,
 }
 
+impl TokenRequest<'_> {
+    /// The request of the token specification.
+    fn get(&self, client: &Client, mut url: Url) -> RequestBuilder {
+        {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(self.service.map(|service| ("service", service)));
+            query.extend_pairs(self.scopes.iter().map(|scope| ("scope", scope)));
+        }
+        let builder = client.get(url);
+        match self.credential.and_then(basic_header) {
+            Some(value) => builder.header(AUTHORIZATION, value),
+            None => builder,
+        }
+    }
+
+    /// The request of the OAuth2 token specification, with an identity token. The token is in the body alone.
+    fn refresh(&self, client: &Client, url: Url, token: &Secret) -> RequestBuilder {
+        let scope = self.scopes.join(" ");
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", token.reveal())
+            .extend_pairs(self.service.map(|service| ("service", service)))
+            .append_pair("scope", &scope)
+            .append_pair("client_id", CLIENT_ID)
+            .finish();
+        client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+    }
+}
+
 impl Transport {
     /// Asks a token server. `registry` is the URL of the registry that named it.
     pub(crate) async fn fetch_token(
@@ -74,42 +109,37 @@ impl Transport {
             realm: shown(asked.realm),
             problem,
         };
-        let mut url = Url::parse(asked.realm).map_err(|error| fail(error.to_string()))?;
+        let url = Url::parse(asked.realm).map_err(|error| fail(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(fail("it is not an HTTP address".to_owned()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(fail("it names a user".to_owned()));
         }
         // A registry that is reached safely must not make us send a password in the clear.
         if url.scheme() == "http" && registry.scheme() == "https" && asked.credential.is_some() {
             return Err(fail("credentials are not sent to a token server without TLS".to_owned()));
         }
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = asked.service {
-                query.append_pair("service", service);
-            }
-            for scope in asked.scopes {
-                query.append_pair("scope", scope);
-            }
-        }
-        let authorization = match asked.credential {
-            Some(Credential::Basic { username, password }) => Some(basic_header(username, password)),
-            Some(Credential::IdentityToken(_)) => {
-                let kind = "an identity token (OAuth2 refresh token)".to_owned();
-                return Err(OciError::Authentication { request: request.clone(), kind });
-            }
-            Some(Credential::RegistryToken(_)) | None => None,
-        };
         let stall = self.options().stall_timeout;
         let client = self.client(name, direction);
-        let mut builder = client.get(url);
-        if let Some(value) = authorization {
-            builder = builder.header(AUTHORIZATION, value);
-        }
         let asking = Request { host: host_of(asked.realm), action: request.action.clone() };
-        let sent = tokio::time::timeout(stall, builder.send()).await;
-        let sent =
-            sent.map_err(|_| OciError::Timeout { request: asking.clone(), seconds: stall.as_secs() })?;
-        let mut response = sent.map_err(|error| super::answer::transport_error(&asking, error))?;
+        let send = async |builder: RequestBuilder| {
+            let sent = tokio::time::timeout(stall, builder.send()).await;
+            let sent =
+                sent.map_err(|_| OciError::Timeout { request: asking.clone(), seconds: stall.as_secs() })?;
+            sent.map_err(|error| super::answer::transport_error(&asking, error))
+        };
+        let mut response = match asked.credential {
+            Some(Credential::IdentityToken(token)) => {
+                let response = send(asked.refresh(client, url.clone(), token)).await?;
+                // Servers that do not speak OAuth2 have nothing there; docker's then ask as with a password.
+                match matches!(response.status().as_u16(), 404 | 405) {
+                    true => send(asked.get(client, url)).await?,
+                    false => response,
+                }
+            }
+            _ => send(asked.get(client, url)).await?,
+        };
         if !response.status().is_success() {
             return Err(refusal(response, request, Wanted::Token, asked.credential.is_some(), stall).await);
         }

@@ -51,6 +51,8 @@ pub(crate) struct Call<'a> {
 /// Where a request goes.
 #[derive(Clone)]
 pub(crate) enum Target {
+    /// The root of the interface, which belongs to no repository.
+    Root,
     /// Below the repository.
     Path(String),
     /// An address that the registry named.
@@ -121,6 +123,7 @@ impl Transport {
                 let path = format!("{}/{path}", call.reference.repository());
                 base.join(&path).map_err(|error| self.odd(call, format!("{path} is no path: {error}")))?
             }
+            Target::Root => base.clone(),
             Target::Address(url) => url.clone(),
         };
         let mut url = start.clone();
