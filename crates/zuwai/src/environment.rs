@@ -38,6 +38,16 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
+    /// All variables, for programs that are started with what this one was started with.
+    pub fn all(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.variables.iter().map(|(name, value)| (name.into(), value.clone()))
+    }
+
+    /// All variables whose values are UTF-8.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str()?)))
+    }
+
     /// The directory with registry credentials: `DOCKER_CONFIG`, else what the face's users expect.
     pub fn docker_config(&self, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
         self.non_empty("DOCKER_CONFIG").map_or_else(otherwise, PathBuf::from)

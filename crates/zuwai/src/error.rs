@@ -144,6 +144,14 @@ pub enum ProgramError {
     /// A build context cannot be read.
     #[error(transparent)]
     ReadContext(#[from] zuwai_rootfs::RootfsError),
+    /// A `--credential-helpers` that there is not.
+    #[error("unknown credential helper {name:?}, there are: {}", known.join(", "))]
+    CredentialSource {
+        /// What was typed.
+        name: String,
+        /// What there is.
+        known: &'static [&'static str],
+    },
     /// Certificates, credentials or another part of talking to registries cannot be had.
     #[error(transparent)]
     Registry(#[from] zuwai_oci::OciError),
@@ -168,6 +176,7 @@ impl ProgramError {
                 | Self::MaterializeInNamespaces
                 | Self::NoContext
                 | Self::Output { .. }
+                | Self::CredentialSource { .. }
         )
     }
 

@@ -14,6 +14,7 @@
 //! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
 //! - [`doctor_command`]: `zuwai doctor`, what the place it runs in allows.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
+//! - [`credentials`]: who we are to registries.
 //! - [`build_contexts`]: `--build-context`, what stands in place of images and stages.
 //! - [`secrets`], [`ssh`], [`csv`]: `--secret` and `--ssh`, read at the start.
 //! - [`surroundings`]: what the machine looks like before anything is unpacked.
@@ -28,6 +29,7 @@ mod building;
 mod certificates;
 mod check_command;
 mod context_command;
+mod credentials;
 mod csv;
 mod doctor_command;
 mod environment;

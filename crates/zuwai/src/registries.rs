@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use zuwai_oci::credentials::Credentials;
 use zuwai_oci::registry::{RegistryOptions, TlsRootSources, TlsRoots};
 
+use crate::credentials;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::pflag::Parsed;
@@ -31,7 +31,7 @@ pub fn options(
         skip_tls_verify_pull: flags.bool("skip-tls-verify-pull"),
         skip_tls_verify_registries: set("skip-tls-verify-registry"),
         tls_roots: TlsRoots::load(&tls_root_sources(environment))?,
-        credentials: Credentials::load(&docker_config.join("config.json"))?,
+        credentials: credentials::load(flags, environment, docker_config)?,
         proxies_from_environment: true,
         ..RegistryOptions::default()
     })

@@ -11,6 +11,7 @@ use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::volumes::{self, Volume};
 use zuwai_rootfs::{container, mounts};
 
+use crate::credentials;
 use crate::environment::Environment;
 
 /// Most bytes of a resolver configuration that are of use.
@@ -72,6 +73,7 @@ fn volumes<'a>(own: impl Iterator<Item = &'a Path>) -> Vec<Volume> {
 fn own_paths(docker_config: &Path, environment: &Environment) -> Vec<PathBuf> {
     let mut own = vec![PathBuf::from("/kaniko"), docker_config.to_owned()];
     own.extend(std::env::current_exe());
+    own.extend(credentials::podman_files(environment).into_iter().filter(|path| path.exists()));
     own.extend(cloud_credentials(environment).into_iter().filter(|path| path.exists()));
     own
 }

@@ -3,7 +3,7 @@
 //! All of docker's are known. One whose work is not done yet is refused by name unless its value asks for what happens
 //! anyway.
 
-use crate::executor::flags::JOBS;
+use crate::executor::flags::{CREDENTIAL_HELPERS, JOBS};
 use crate::flag_value::Kind::{Bool, CommaList, Int, List, Text, Word};
 use crate::pflag::{Flag, flag};
 
@@ -49,6 +49,7 @@ pub const BUILD: &[Flag] = &[
         "network of RUN: default and host, which are the same here, or none",
     )
     .default("default"),
+    CREDENTIAL_HELPERS,
     flag("insecure", Bool, "push over plain HTTP"),
     flag("insecure-pull", Bool, "pull over plain HTTP"),
     flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),

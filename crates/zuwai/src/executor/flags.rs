@@ -14,7 +14,12 @@ const EMPTY: &[&str] = &[""];
 const NEVER: &[&str] = &[];
 
 // Flags that several commands have.
-const CREDENTIAL_HELPERS: Flag = flag("credential-helpers", List, "credential helpers to ask").later(EMPTY);
+/// Who may have credentials beside the docker configuration.
+pub const CREDENTIAL_HELPERS: Flag = flag(
+    "credential-helpers",
+    List,
+    "who is asked for credentials after the docker configuration: env, google, ecr, acr, gitlab; repeat for several, empty for none (default all)",
+);
 const DESTINATION: Flag =
     flag("destination", List, "name to push the image to; repeat for several").short('d');
 const IMAGE_DOWNLOAD_RETRY: Flag =
