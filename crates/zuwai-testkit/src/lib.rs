@@ -39,6 +39,8 @@ pub mod http;
 pub mod image;
 pub mod layout;
 pub mod need;
+pub mod nginx;
+pub mod object_store;
 pub mod oracle;
 pub mod podman;
 pub mod private;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::certificates::Certificates;
 use crate::command::{must, must_run, program};
+use crate::object_store::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use crate::server::Server;
 use crate::token::TokenServer;
 
@@ -18,6 +19,7 @@ pub struct RegistryOptions {
     authentication: Authentication,
     read_only: bool,
     mirror_of: Option<String>,
+    blobs_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -75,6 +77,13 @@ impl RegistryOptions {
         self
     }
 
+    /// Blobs are kept in an [`ObjectStore`](crate::object_store::ObjectStore) and fetched from there by redirects.
+    #[must_use]
+    pub fn blobs_at(mut self, store: &crate::object_store::ObjectStore) -> Self {
+        self.blobs_at = Some(store.url());
+        self
+    }
+
     /// Starts it and waits until it answers.
     ///
     /// # Panics
@@ -112,7 +121,7 @@ impl Registry {
         std::fs::write(&file, text).unwrap();
         let arguments = ["serve".to_owned(), file.display().to_string()];
         let mut server = Server::start("docker-registry", &arguments, dir.path(), |command| {
-            command.env("OTEL_TRACES_EXPORTER", "none");
+            command.env("OTEL_TRACES_EXPORTER", "none").env_remove("AWS_CA_BUNDLE");
         });
         // It is told port 0 and says in its log which one it got: no other process can take it in between.
         let address = server.wait_until(Duration::from_secs(20), |server| listening(&server.stderr()));
@@ -289,9 +298,14 @@ fn configuration(
 ) -> String {
     let mut text = String::from("version: 0.1\nlog: {level: info}\n");
     let read_only = if options.read_only { ", readonly: {enabled: true}" } else { "" };
+    let driver = match &options.blobs_at {
+        Some(url) => format!(
+            "s3: {{accesskey: {ACCESS_KEY}, secretkey: {SECRET_KEY}, region: us-east-1, regionendpoint: \"{url}\", bucket: {BUCKET}, secure: false, v4auth: true}}"
+        ),
+        None => format!("filesystem: {{rootdirectory: \"{}\"}}", dir.join("storage").display()),
+    };
     text += &format!(
-        "storage:\n  filesystem: {{rootdirectory: \"{}\"}}\n  delete: {{enabled: true}}\n  maintenance: {{uploadpurging: {{enabled: false}}{read_only}}}\n",
-        dir.join("storage").display()
+        "storage:\n  {driver}\n  delete: {{enabled: true}}\n  maintenance: {{uploadpurging: {{enabled: false}}{read_only}}}\n"
     );
     text += "http:\n  addr: 127.0.0.1:0\n";
     if let Some(Certificates { certificate, key, .. }) = certificates {

@@ -20,7 +20,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `name arguments` with its output in `dir/NAME.out` and `dir/NAME.err`. `configure` may set environment and folder.
+    /// Starts `name arguments` with its output in `dir/NAME.out` and `dir/NAME.err`; of a path, its last part is the name. `configure` may set environment and folder.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -44,8 +44,9 @@ impl Server {
         signal: &'static str,
         configure: impl FnOnce(&mut Command),
     ) -> Self {
-        let stdout = dir.join(format!("{name}.out"));
-        let stderr = dir.join(format!("{name}.err"));
+        let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
+        let stdout = dir.join(format!("{file}.out"));
+        let stderr = dir.join(format!("{file}.err"));
         // setpriv asks the kernel to send the signal when the thread that started the child is gone; that thread lives as
         // long as the process (see `keeper`).
         let mut command = program("setpriv");

@@ -7,6 +7,7 @@ mod authentication;
 mod exchange;
 mod fault_matrix;
 mod faults;
+mod real_parts;
 mod sample;
 mod stub;
 mod transfers;
