@@ -514,6 +514,25 @@ impl OciError {
         }
     }
 
+    /// What the registry answered, where it refused.
+    pub fn answer(&self) -> Option<&Answer> {
+        match self.root() {
+            Self::Unauthorized { answer, .. }
+            | Self::Denied { answer, .. }
+            | Self::NameUnknown { answer, .. }
+            | Self::ManifestUnknown { answer, .. }
+            | Self::BlobUnknown { answer, .. }
+            | Self::Refused { answer, .. } => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Whether a manifest was refused because the repository lacks a blob that it names.
+    pub(crate) fn is_missing_blob(&self) -> bool {
+        let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
+        self.answer().is_some_and(|answer| codes.iter().any(|code| answer.has_code(code)))
+    }
+
     /// How long the registry wants us to wait, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.root() {

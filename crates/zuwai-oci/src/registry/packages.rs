@@ -1,6 +1,5 @@
 //! Whole packages out of registries and into them: an index with all that it names, byte by byte.
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use zuwai_layer::Digest;
@@ -57,11 +56,8 @@ impl Registry {
         origin: Option<&Reference>,
         reference: &Reference,
     ) -> Result<(), OciError> {
-        stream::iter(package.blobs())
-            .map(|blob| self.push_blob(reference, blob, store, origin))
-            .buffer_unordered(self.options().uploads.max(1))
-            .try_collect::<Vec<()>>()
-            .await?;
+        let blobs: Vec<_> = package.blobs().into_iter().map(|blob| (blob, origin)).collect();
+        self.push_blobs(reference, &blobs, store).await?;
         for document in package.below() {
             let place = reference.with_digest(document.digest);
             self.put_manifest(&place, &document.media_type, &document.bytes).await?;

@@ -42,12 +42,45 @@ impl Registry {
             .chain([&image.manifest().config])
             .filter(|blob| seen.insert(blob.digest))
             .collect();
+        let blobs: Vec<_> = blobs.into_iter().map(|blob| (blob, image.origins.get(&blob.digest))).collect();
+        self.push_blobs(reference, &blobs, store).await?;
+        match self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await {
+            Err(error) if error.is_missing_blob() => {
+                tracing::debug!("{error}: looking for the blobs again");
+                self.push_blobs_again(reference, &blobs, store).await?;
+                self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await
+            }
+            done => done,
+        }
+    }
+
+    /// Brings blobs into a repository, several at a time; each from the store or from where it can be had.
+    pub(super) async fn push_blobs(
+        &self,
+        reference: &Reference,
+        blobs: &[(&Descriptor, Option<&Reference>)],
+        store: &Store,
+    ) -> Result<(), OciError> {
         stream::iter(blobs)
-            .map(|blob| self.push_blob(reference, blob, store, image.origins.get(&blob.digest)))
+            .map(|(blob, origin)| self.push_blob(reference, blob, store, *origin))
             .buffer_unordered(self.options().uploads.max(1))
-            .try_collect::<Vec<()>>()
-            .await?;
-        self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await
+            .try_collect()
+            .await
+    }
+
+    /// Once more for a registry that says to a manifest that it lacks a blob: what was there a moment ago may be gone with
+    /// its garbage, or not be there yet.
+    async fn push_blobs_again(
+        &self,
+        reference: &Reference,
+        blobs: &[(&Descriptor, Option<&Reference>)],
+        store: &Store,
+    ) -> Result<(), OciError> {
+        for (blob, _) in blobs {
+            lock(self.uploads()).remove(&(reference.name(), blob.digest));
+        }
+        tokio::time::sleep(self.options().retry.first_delay).await;
+        self.push_blobs(reference, blobs, store).await
     }
 
     /// Brings a blob into a repository unless it is there: from the store, or from where it can be had (`origin`). To be
@@ -166,8 +199,9 @@ impl Registry {
             request: request.clone(),
         };
         match self.transport().send(&call).await {
-            // One of another length is none that could be used: what was cut off on its way, in a careless registry.
-            Ok(response) => Ok(length(&response).is_none_or(|length| length == blob.size)),
+            // One of another length is none that could be used: what was cut off on its way, in a careless registry. Some
+            // say nothing of the length, or zero.
+            Ok(response) => Ok(length(&response).is_none_or(|length| length == 0 || length == blob.size)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }

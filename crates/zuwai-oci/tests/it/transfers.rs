@@ -139,3 +139,33 @@ fn a_download_outside_of_a_runtime_or_beyond_its_end_fails_and_does_not_hang() {
     drop(runtime);
     assert!(download.wait_blocking().unwrap_err().to_string().contains("abandoned"));
 }
+
+/// The registry had the blobs when it was asked, and has one no more when the manifest comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_went_between_is_brought_again() {
+    let sample = image(Family::Oci, "gone");
+    let lost = sample.image.layers()[0].digest.to_string();
+    let (puts, heads) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let stub = Stub::start(move |asked| {
+        let count = |counter: &Mutex<i32>| {
+            let mut counter = counter.lock().unwrap();
+            *counter += 1;
+            *counter
+        };
+        let refusal = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+        Some(match asked.method.as_str() {
+            "HEAD" if asked.target.ends_with(&lost) && count(&heads) == 2 => Reply::status(404),
+            "HEAD" => Reply::status(200),
+            "POST" => Reply::status(202).header("Location", "/v2/t/x/blobs/uploads/1"),
+            "PUT" if asked.target.contains("/blobs/") => Reply::status(201),
+            "PUT" if count(&puts) == 1 => Reply::body(400, refusal),
+            "PUT" => Reply::status(201),
+            _ => return None,
+        })
+    });
+    let name = reference(&format!("{}/t/x:1", stub.address));
+    client().push(&sample.image, &sample.store, &name).await.unwrap();
+    let sent: Vec<_> = stub.asked().into_iter().filter(|asked| asked.method == "PUT").collect();
+    let targets: Vec<_> = sent.iter().map(|asked| asked.target.split('?').next().unwrap()).collect();
+    assert_eq!(targets, ["/v2/t/x/manifests/1", "/v2/t/x/blobs/uploads/1", "/v2/t/x/manifests/1"]);
+}
