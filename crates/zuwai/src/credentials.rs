@@ -18,10 +18,15 @@ use std::sync::Arc;
 
 use zuwai_oci::OciError;
 use zuwai_oci::Secret;
+use zuwai_oci::credentials::azure::Azure;
+use zuwai_oci::credentials::cloud::CloudClient;
+use zuwai_oci::credentials::ecr::Ecr;
+use zuwai_oci::credentials::google::Google;
 use zuwai_oci::credentials::{
     Credential, Credentials, DockerConfig, Helpers, HostCredentials, HostVariables,
 };
 
+use crate::clouds;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::pflag::Parsed;
@@ -47,11 +52,17 @@ pub fn load(
     let mut credentials = Credentials::default();
     credentials.set_helpers(helpers(&documents, environment));
     documents.into_iter().for_each(|document| credentials.add_document(document));
+    let cloud = CloudClient::new()?;
     for source in SOURCES.into_iter().filter(|source| selected.contains(source)) {
         match source {
             "env" => credentials.add_source(Arc::new(HostVariables::new(environment.texts()))),
             "gitlab" => credentials.add_source(Arc::new(gitlab(environment))),
-            // The clouds' sources are added here.
+            "google" => {
+                credentials.add_source(Arc::new(Google::new(clouds::google(environment), cloud.clone())))
+            }
+            "ecr" => credentials.add_source(Arc::new(Ecr::new(clouds::aws(environment), cloud.clone()))),
+            "acr" => credentials.add_source(Arc::new(Azure::new(clouds::azure(environment), cloud.clone()))),
+            // There are no others.
             _ => {}
         }
     }

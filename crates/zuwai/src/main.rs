@@ -28,6 +28,7 @@ mod build_contexts;
 mod building;
 mod certificates;
 mod check_command;
+mod clouds;
 mod context_command;
 mod credentials;
 mod csv;

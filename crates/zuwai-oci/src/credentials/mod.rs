@@ -4,7 +4,8 @@
 //! - [`docker_config`]: documents in the form of docker's `config.json`, asked first and in order; [`key`]: the names under
 //!   which they keep credentials.
 //! - [`helper`]: the programs `docker-credential-NAME` that documents name.
-//! - [`source`]: what is asked after the documents; [`variables`], [`hosts`]: sources that know their answers.
+//! - [`source`]: what is asked after the documents; [`variables`], [`hosts`]: sources that know their answers; [`ecr`], [`google`],
+//!   [`azure`]: sources that ask a cloud, by way of [`cloud`] and, for Amazon, [`aws`].
 //! - `cache`: what helpers and sources gave, until it ends.
 //! - [`login`]: writing `config.json`.
 //!
@@ -16,8 +17,13 @@ use std::sync::Arc;
 
 use cache::Cache;
 
+pub mod aws;
+pub mod azure;
 mod cache;
+pub mod cloud;
 pub mod docker_config;
+pub mod ecr;
+pub mod google;
 pub mod helper;
 pub mod hosts;
 pub mod key;

@@ -12,7 +12,7 @@ mod blob_part;
 mod blob_source;
 mod body;
 mod challenge;
-mod dns;
+pub(crate) mod dns;
 pub mod download;
 mod login;
 pub mod options;

@@ -4,6 +4,7 @@
 
 mod archives;
 mod authentication;
+mod clouds;
 mod exchange;
 mod fault_matrix;
 mod faults;

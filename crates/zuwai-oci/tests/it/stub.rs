@@ -13,7 +13,23 @@ pub struct Asked {
     /// Path and query.
     pub target: String,
     pub authorization: Option<String>,
+    /// Names as they came.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl Asked {
+    /// A header's first value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A field of the form in the body, decoded.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let mut fields = url::form_urlencoded::parse(&self.body);
+        fields.find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
+    }
 }
 
 /// What to answer.
@@ -89,8 +105,8 @@ fn serve(
     let mut body = Vec::new();
     head.body(&mut reader).read_to_end(&mut body)?;
     let authorization = head.header("authorization").map(str::to_owned);
-    let Head { method, target, .. } = head;
-    let asked = Asked { method, target, authorization, body };
+    let Head { method, target, headers } = head;
+    let asked = Asked { method, target, authorization, headers, body };
     record.lock().unwrap().push(asked.clone());
     let reply = answer(&asked).unwrap_or_else(|| match asked.target.as_str() {
         "/v2/" => Reply::body(200, "{}"),
