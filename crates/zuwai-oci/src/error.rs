@@ -12,7 +12,7 @@ use crate::archive::{ArchiveError, LayoutError};
 use crate::media_type::Family;
 use crate::platform::{Platform, PlatformError};
 use crate::reference::{Reference, ReferenceError};
-use crate::registry::UnknownHost;
+use crate::registry::failure::certificate_hint;
 
 /// A document is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +163,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether a web server before the registry misses a client certificate, in nginx's words: a status of its own
+    /// (495, 496), sent as 400.
+    fn wants_certificate(&self) -> bool {
+        let said = |message: &RegistryMessage| message.message.contains("SSL certificate");
+        matches!(self.status, 400 | 403 | 495 | 496) && self.messages.iter().any(said)
+    }
+
     /// Whether the registry gave this code.
     pub fn has_code(&self, code: &str) -> bool {
         self.messages.iter().any(|message| message.code == code)
@@ -435,6 +442,50 @@ pub enum OciError {
         #[source]
         source: reqwest::Error,
     },
+    /// The server wants a certificate from us, or another one.
+    #[error("cannot {request}: the server wants another client certificate, or one at all")]
+    ClientCertificate {
+        /// What was asked.
+        request: Request,
+        /// The complaint.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The proxy on the way does not let us through.
+    #[error(
+        "cannot {request}: the proxy {proxy} {}",
+        if *wants_password { "wants a user and a password (HTTP 407)" } else { "cannot be used" }
+    )]
+    Proxy {
+        /// What was asked.
+        request: Request,
+        /// Its host and port.
+        proxy: String,
+        /// Whether it wants to know who we are, or did not believe it.
+        wants_password: bool,
+        /// The complaint.
+        #[source]
+        source: Option<reqwest::Error>,
+    },
+    /// The registry, or what it redirects to, has no address.
+    #[error("cannot {request}: the host {host} is not known")]
+    UnknownHost {
+        /// What was asked.
+        request: Request,
+        /// The host.
+        host: String,
+        /// The complaint.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No place where a registry's images may be has the image.
+    #[error("image {reference} not found on any configured mapped registries{}", failures(places))]
+    NoPlace {
+        /// The image.
+        reference: Box<Reference>,
+        /// The places, each with what went wrong there.
+        places: Vec<(String, OciError)>,
+    },
     /// The registry does not speak TLS.
     #[error("cannot {request}: it does not speak HTTPS")]
     PlainHttp {
@@ -492,9 +543,24 @@ impl OciError {
 
     /// Whether this says that an image, repository or blob does not exist.
     pub fn is_not_found(&self) -> bool {
+        match self.root() {
+            Self::NameUnknown { .. } | Self::ManifestUnknown { .. } | Self::BlobUnknown { .. } => true,
+            Self::NoPlace { places, .. } => places.iter().all(|(_, error)| error.is_not_found()),
+            _ => false,
+        }
+    }
+
+    /// Whether this says that a host cannot be talked to at all, whatever it is asked for.
+    pub(crate) fn is_unreachable(&self) -> bool {
         matches!(
             self.root(),
-            Self::NameUnknown { .. } | Self::ManifestUnknown { .. } | Self::BlobUnknown { .. }
+            Self::UnknownHost { .. }
+                | Self::Connect { .. }
+                | Self::Timeout { .. }
+                | Self::Proxy { .. }
+                | Self::PlainHttp { .. }
+                | Self::Certificate { .. }
+                | Self::ClientCertificate { .. }
         )
     }
 
@@ -504,8 +570,10 @@ impl OciError {
             Self::Refused { answer, .. } => {
                 matches!(answer.status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
             }
-            Self::Connect { source, .. } => !UnknownHost::is_cause_of(source),
-            Self::Timeout { .. }
+            Self::NoPlace { places, .. } => places.iter().any(|(_, error)| error.is_temporary()),
+            Self::Connect { .. }
+            | Self::Proxy { wants_password: false, .. }
+            | Self::Timeout { .. }
             | Self::Transport { .. }
             | Self::Interrupted { .. }
             | Self::Truncated { .. }
@@ -537,6 +605,7 @@ impl OciError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self.root() {
             Self::Refused { answer, .. } => answer.retry_after,
+            Self::NoPlace { places, .. } => places.iter().filter_map(|(_, error)| error.retry_after()).min(),
             _ => None,
         }
     }
@@ -544,6 +613,9 @@ impl OciError {
     /// What the user can do about it, to be shown after the error and its causes.
     pub fn hint(&self) -> Option<String> {
         Some(match self.root() {
+            Self::Refused { request, answer } | Self::Denied { request, answer, .. } if answer.wants_certificate() => {
+                client_certificate_hint(&request.host)
+            }
             Self::Unauthorized { request, with_credentials: true, .. } => format!(
                 "the registry did not accept the credentials for {}; check user name and password in the docker configuration",
                 request.host
@@ -565,10 +637,19 @@ impl OciError {
                     .to_owned()
             }
             Self::ManifestUnknown { .. } => "check the image's tag".to_owned(),
-            Self::Certificate { request, .. } => format!(
-                "put the certificate authority's file into SSL_CERT_DIR or /kaniko/ssl/certs, or name {} with --skip-tls-verify-registry",
+            Self::Certificate { request, source } => certificate_hint(&request.host, source),
+            Self::ClientCertificate { request, .. } => client_certificate_hint(&request.host),
+            Self::Proxy { wants_password: true, .. } => {
+                "check user and password in HTTPS_PROXY or HTTP_PROXY: http://USER:PASSWORD@HOST:PORT".to_owned()
+            }
+            Self::Proxy { request, .. } => format!(
+                "check HTTPS_PROXY or HTTP_PROXY; if {} is to be reached without a proxy, add it to NO_PROXY",
                 request.host
             ),
+            Self::UnknownHost { host, .. } => {
+                format!("check the name {host} and the name servers in /etc/resolv.conf")
+            }
+            Self::NoPlace { places, .. } => return places.iter().find_map(|(_, error)| error.hint()),
             Self::PlainHttp { request, .. } => {
                 format!("if {} is a plain HTTP registry, name it with --insecure-registry", request.host)
             }
@@ -614,6 +695,26 @@ impl OciError {
             _ => return None,
         })
     }
+}
+
+/// An error's message with those of its causes after it.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn client_certificate_hint(host: &str) -> String {
+    format!("name a certificate and its key with --registry-client-cert={host}=CERTIFICATE,KEY")
+}
+
+fn failures(places: &[(String, OciError)]) -> String {
+    places.iter().map(|(place, error)| format!("; {place}: {}", with_causes(error))).collect()
 }
 
 pub(crate) fn list(platforms: &[Platform]) -> String {

@@ -7,7 +7,7 @@
 //! the caller.
 //!
 //! In reading order:
-//! - [`reference`]: the name of an image.
+//! - [`reference`]: the name of an image; [`place`]: where images of another registry are.
 //! - [`platform`]: operating system and processor, and which of an index's images suits.
 //! - [`media_type`], [`descriptor`], [`manifest`], [`config`]: the documents of an image.
 //! - [`go_json`]: JSON as Go writes it, which decides digests.
@@ -29,6 +29,7 @@ pub mod image;
 pub mod manifest;
 pub mod media_type;
 pub mod package;
+pub mod place;
 pub mod platform;
 pub mod reference;
 pub mod registry;

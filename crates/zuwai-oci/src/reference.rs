@@ -8,8 +8,12 @@ use std::str::FromStr;
 
 use zuwai_layer::Digest;
 
+use crate::place::Place;
+
 /// The registry that names without a host belong to.
 pub const DOCKER_HUB: &str = "index.docker.io";
+/// The host where Docker Hub has its interface.
+pub(crate) const DOCKER_HUB_API: &str = "registry-1.docker.io";
 /// The tag that a name without tag and digest has.
 pub const DEFAULT_TAG: &str = "latest";
 /// Longest repository name a registry takes.
@@ -168,6 +172,21 @@ impl Reference {
         Self { digest: Some(digest), ..self.clone() }
     }
 
+    /// The same image at another place: the place's path, then the whole repository (kaniko's `--registry-map`).
+    ///
+    /// # Errors
+    /// When the repository's name becomes longer than registries take.
+    pub fn at(&self, place: &Place) -> Result<Self, ReferenceProblem> {
+        let repository = match place.path() {
+            "" => self.repository.clone(),
+            path => format!("{path}/{}", self.repository),
+        };
+        if repository.len() > REPOSITORY_LIMIT {
+            return Err(ReferenceProblem::TooLong(repository.len()));
+        }
+        Ok(Self { registry: place.registry().to_owned(), repository, ..self.clone() })
+    }
+
     /// The name as docker shows it: without Docker Hub's host and `library/`, with tag and digest.
     pub fn familiar(&self) -> String {
         self.spelled(&self.familiar_name())
@@ -223,6 +242,14 @@ impl FromStr for Reference {
     }
 }
 
+/// The name that a registry has in references: Docker Hub goes by several.
+pub(crate) fn known_registry(registry: &str) -> &str {
+    match registry {
+        "docker.io" | DOCKER_HUB_API | "registry.hub.docker.com" => DOCKER_HUB,
+        other => other,
+    }
+}
+
 /// Whether the first component of a name is a host: it has a dot or a port, is `localhost`, an IPv6 address, or holds
 /// capitals, which a repository may not.
 fn is_registry_like(first: &str) -> bool {
@@ -253,7 +280,7 @@ fn normalise(registry: &str, repository: &str) -> Result<(String, String), Refer
 }
 
 /// Whether this is a host name, an IPv4 address or a bracketed IPv6 address, with an optional port.
-fn is_registry(registry: &str) -> bool {
+pub(crate) fn is_registry(registry: &str) -> bool {
     let (host, port) = match registry.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, "")) => (address, None),
@@ -281,7 +308,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_component(component: &str) -> bool {
+pub(crate) fn is_component(component: &str) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut rest = component.as_bytes();
     loop {

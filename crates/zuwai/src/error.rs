@@ -152,6 +152,16 @@ pub enum ProgramError {
         /// What there is.
         known: &'static [&'static str],
     },
+    /// What a flag says of registries cannot be used.
+    #[error("cannot use {flag} {value:?}: {problem}")]
+    RegistryFlag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Certificates, credentials or another part of talking to registries cannot be had.
     #[error(transparent)]
     Registry(#[from] zuwai_oci::OciError),

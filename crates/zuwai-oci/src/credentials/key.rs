@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::reference::{DOCKER_HUB, Reference, ReferenceError, ReferenceProblem};
+use crate::reference::{DOCKER_HUB, Reference, ReferenceError, ReferenceProblem, known_registry};
 
 /// What docker's programs call Docker Hub.
 const HUB_URL: &str = "https://index.docker.io/v1/";
@@ -71,10 +71,7 @@ pub(super) fn normalise_key(key: &str) -> String {
     let plain = plain.trim_end_matches('/');
     let plain = ["/v1", "/v2"].iter().find_map(|version| plain.strip_suffix(version)).unwrap_or(plain);
     let (host, path) = plain.split_once('/').map_or((plain, None), |(host, path)| (host, Some(path)));
-    let host = match host {
-        "docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => DOCKER_HUB,
-        other => other,
-    };
+    let host = known_registry(host);
     match path {
         Some(path) => format!("{host}/{path}"),
         None => host.to_owned(),

@@ -1,6 +1,5 @@
 //! Refusals into errors: what the registry said, in its own words, and what kind of refusal it is.
 
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::error::{Answer, FormatError, OciError, RegistryMessage, Request};
+use crate::registry::failure::transport_error;
 
 /// Most of an error's body that is read.
 const BODY_LIMIT: u64 = 64 << 10;
@@ -60,7 +60,7 @@ pub(crate) async fn next_chunk(
 ) -> Result<Option<Bytes>, OciError> {
     match tokio::time::timeout(stall, response.chunk()).await {
         Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(error)) => Err(transport_error(request, error)),
+        Ok(Err(error)) => Err(transport_error(request, error, None)),
         Err(_) => Err(OciError::Timeout { request: request.clone(), seconds: stall.as_secs() }),
     }
 }
@@ -173,32 +173,6 @@ fn title(page: &str) -> String {
 fn clean(text: &str) -> String {
     let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TEXT_LIMIT).collect()
-}
-
-/// The error that a failed exchange is. The URL is left out: it may hold signatures.
-pub(crate) fn transport_error(request: &Request, error: reqwest::Error) -> OciError {
-    let request = request.clone();
-    let source = error.without_url();
-    match tls_cause(&source) {
-        Some(rustls::Error::InvalidCertificate(_)) => OciError::Certificate { request, source },
-        // What a plain HTTP server answers to a TLS greeting is no TLS record.
-        Some(rustls::Error::InvalidMessage(_)) if source.is_connect() => {
-            OciError::PlainHttp { request, source }
-        }
-        _ if source.is_connect() => OciError::Connect { request, source },
-        _ => OciError::Transport { request, source },
-    }
-}
-
-/// The TLS error beneath, if that is what it is. I/O errors hold theirs beside the chain of sources, and may do so
-/// several times over.
-fn tls_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
-    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls);
-    }
-    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let held = held.and_then(|inner| tls_cause(inner));
-    held.or_else(|| error.source().and_then(tls_cause))
 }
 
 #[cfg(test)]

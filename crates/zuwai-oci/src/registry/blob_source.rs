@@ -23,8 +23,14 @@ impl BlobSource<'_> {
                 Ok(Body::File(FilePart { path: store.blob_path(&blob.digest), offset, length }))
             }
             Self::Registry(registry, origin, blob) => {
-                let part = registry.open_blob_part(origin, blob, offset, length, request).await?;
-                Ok(Body::Stream(OnceBody::new(part, length)))
+                let mut tour = registry.tour(origin);
+                while let Some(place) = tour.next() {
+                    match registry.open_blob_part(&place, blob, offset, length, request).await {
+                        Ok(part) => return Ok(Body::Stream(OnceBody::new(part, length))),
+                        Err(error) => tour.failed(place, error),
+                    }
+                }
+                Err(tour.error())
             }
         }
     }

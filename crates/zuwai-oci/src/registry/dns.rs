@@ -46,13 +46,11 @@ impl Resolver {
 /// The name servers say that there is no such host.
 #[derive(Debug, thiserror::Error)]
 #[error("no such host")]
-pub(crate) struct UnknownHost(#[source] NetError);
-
-impl UnknownHost {
-    /// Whether this is what is behind an error.
-    pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
-        error.is::<Self>() || error.source().is_some_and(Self::is_cause_of)
-    }
+pub(crate) struct NoSuchHost {
+    /// The host.
+    pub(crate) host: String,
+    #[source]
+    source: NetError,
 }
 
 impl Resolve for Resolver {
@@ -62,7 +60,7 @@ impl Resolve for Resolver {
             let found = resolver.lookup_ip(name.as_str()).await;
             let found = found.map_err(|error| -> Box<dyn Error + Send + Sync> {
                 match error.is_no_records_found() {
-                    true => Box::new(UnknownHost(error)),
+                    true => Box::new(NoSuchHost { host: name.as_str().to_owned(), source: error }),
                     false => Box::new(error),
                 }
             })?;

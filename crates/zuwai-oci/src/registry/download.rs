@@ -214,10 +214,7 @@ impl Registry {
             );
             return Download::of(state);
         }
-        let request = Request {
-            host: api_host(reference.registry()).to_owned(),
-            action: format!("pull blob {} of {}", blob.digest, reference.repository()),
-        };
+        let request = pull_request(reference, blob);
         let guard = Abandoned { state: state.clone(), request: request.clone() };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
@@ -257,7 +254,7 @@ impl Registry {
         state.advance(Some(Arc::new(file)), 0);
         let shared = state.clone();
         let writing = tokio::task::spawn_blocking(move || write(writer, receiver, &shared));
-        let outcome = self.receive(reference, blob, request, &sender).await;
+        let outcome = self.receive(reference, blob, &sender).await;
         drop(sender);
         let writer = writing.await.map_err(|error| OciError::Answered {
             request: request.clone(),
@@ -273,27 +270,30 @@ impl Registry {
         }
     }
 
-    /// Hands the blob's bytes on in their order. After a failure it goes on where it was.
+    /// Hands the blob's bytes on in their order. After a failure it goes on where it was, at the next place that has the
+    /// blob.
     async fn receive(
         &self,
         reference: &Reference,
         blob: &Descriptor,
-        request: &Request,
         sender: &mpsc::Sender<Bytes>,
     ) -> Result<(), OciError> {
         let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
         let mut received = 0;
         loop {
             let before = received;
-            match self.receive_part(reference, blob, request, sender, &mut received).await {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    if received > before {
-                        attempts.got_on();
-                    }
-                    attempts.again(error).await?;
+            let mut tour = self.tour(reference);
+            while let Some(place) = tour.next() {
+                let request = pull_request(&place, blob);
+                match self.receive_part(&place, blob, &request, sender, &mut received).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tour.failed(place, error),
                 }
             }
+            if received > before {
+                attempts.got_on();
+            }
+            attempts.again(tour.error()).await?;
         }
     }
 
@@ -315,6 +315,13 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+fn pull_request(reference: &Reference, blob: &Descriptor) -> Request {
+    Request {
+        host: api_host(reference.registry()).to_owned(),
+        action: format!("pull blob {} of {}", blob.digest, reference.repository()),
     }
 }
 

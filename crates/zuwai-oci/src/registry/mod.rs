@@ -1,8 +1,9 @@
 //! The conversation with registries (OCI distribution spec).
 //!
-//! In reading order: [`options`] and [`tls`] say how to talk to whom; `dns` finds hosts; `transport` sends one request
+//! In reading order: [`options`] says how to talk to whom, with what [`tls`], `trust`, `client_certificate` and `proxies`
+//! hold; `clients` are made of it; `dns` finds hosts; `places` says where an image may be; `transport` sends one request
 //! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
-//! `token`); `answer` turns refusals into errors;
+//! `token`); `answer` turns refusals into errors, `failure` what never came to an answer;
 //! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s), `push` (by `upload`s from a
 //! `blob_source`) and `packages` are what the rest of the house uses.
 
@@ -12,18 +13,24 @@ mod blob_part;
 mod blob_source;
 mod body;
 mod challenge;
+mod client_certificate;
+mod clients;
 pub(crate) mod dns;
 pub mod download;
+pub(crate) mod failure;
 mod login;
 pub mod options;
 mod origin;
 mod packages;
+mod places;
+mod proxies;
 mod push;
 pub mod resolve;
 pub mod retry;
 pub mod tls;
 mod token;
 mod transport;
+mod trust;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -34,9 +41,11 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Semaphore;
 use zuwai_layer::Digest;
 
-pub(crate) use dns::UnknownHost;
+pub use client_certificate::ClientCertificate;
 pub use download::{Download, DownloadReader};
-pub use options::RegistryOptions;
+pub use options::{RegistryOptions, registry_key};
+pub use places::Mirrors;
+pub use proxies::Proxies;
 pub use resolve::ResolvedImage;
 pub use retry::RetryPolicy;
 pub use tls::{TlsRootSources, TlsRoots};
@@ -45,6 +54,7 @@ use crate::descriptor::Descriptor;
 use crate::error::OciError;
 use crate::reference::Reference;
 use crate::store::Store;
+use places::Experience;
 use transport::Transport;
 pub(crate) use transport::lock;
 
@@ -75,6 +85,7 @@ struct Inner {
     downloads: Mutex<Downloads>,
     uploads: Mutex<Uploads>,
     placed: Mutex<Placed>,
+    experience: Experience,
     download_permits: Semaphore,
     upload_permits: Semaphore,
 }
@@ -89,6 +100,7 @@ impl Registry {
                 downloads: Mutex::default(),
                 uploads: Mutex::default(),
                 placed: Mutex::default(),
+                experience: Experience::default(),
                 download_permits: Semaphore::new(downloads),
                 upload_permits: Semaphore::new(uploads),
             }),
@@ -136,6 +148,10 @@ impl Registry {
 
     fn placed(&self) -> &Mutex<Placed> {
         &self.inner.placed
+    }
+
+    fn experience(&self) -> &Experience {
+        &self.inner.experience
     }
 
     fn download_permits(&self) -> &Semaphore {

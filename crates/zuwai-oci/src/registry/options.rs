@@ -1,12 +1,15 @@
 //! How to talk to registries. The program fills this in; nothing here reads the environment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::credentials::Credentials;
-use crate::reference::DOCKER_HUB;
+use crate::reference::known_registry;
 use crate::registry::Direction;
+use crate::registry::client_certificate::ClientCertificate;
+use crate::registry::places::Mirrors;
+use crate::registry::proxies::Proxies;
 use crate::registry::retry::RetryPolicy;
 use crate::registry::tls::TlsRoots;
 
@@ -25,14 +28,24 @@ pub struct RegistryOptions {
     pub skip_tls_verify_pull: bool,
     /// Take any certificate of these registries (`--skip-tls-verify-registry`).
     pub skip_tls_verify_registries: BTreeSet<String>,
-    /// The certificate authorities that are trusted, loaded once.
+    /// The certificates that are trusted, loaded once.
     pub tls_roots: TlsRoots,
+    /// Those that are trusted in their place where a registry, by its [`registry_key`], or what it redirects to is talked
+    /// to (`--registry-certificate`).
+    pub registry_roots: BTreeMap<String, TlsRoots>,
+    /// The certificates that are shown to registries, by their [`registry_key`], and to nobody else
+    /// (`--registry-client-cert`).
+    pub client_certificates: BTreeMap<String, ClientCertificate>,
+    /// Where images are pulled from in place of their registry, or before it.
+    pub mirrors: Mirrors,
     /// Who we are.
     pub credentials: Credentials,
     /// The User-Agent header.
     pub user_agent: String,
-    /// Whether proxies are taken from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY and their lower-case forms).
-    pub proxies_from_environment: bool,
+    /// The proxies that requests go through.
+    pub proxies: Proxies,
+    /// Whether HTTP/2 is left alone (`FF_KANIKO_DISABLE_HTTP2`).
+    pub http1_only: bool,
     /// Time to establish a connection.
     pub connect_timeout: Duration,
     /// Time in which something must move, in either direction.
@@ -59,9 +72,13 @@ impl Default for RegistryOptions {
             skip_tls_verify_pull: false,
             skip_tls_verify_registries: BTreeSet::new(),
             tls_roots: TlsRoots::default(),
+            registry_roots: BTreeMap::new(),
+            client_certificates: BTreeMap::new(),
+            mirrors: Mirrors::default(),
             credentials: Credentials::default(),
             user_agent: concat!("zuwai/", env!("CARGO_PKG_VERSION")).to_owned(),
-            proxies_from_environment: false,
+            proxies: Proxies::default(),
+            http1_only: false,
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             retry: RetryPolicy::default(),
@@ -93,13 +110,16 @@ impl RegistryOptions {
     }
 }
 
+/// A registry's name in one form, however users write it: lower case, without a slash at its end, Docker Hub's names made
+/// one.
+pub fn registry_key(registry: &str) -> String {
+    known_registry(&registry.trim_end_matches('/').to_ascii_lowercase()).to_owned()
+}
+
 /// Whether a list of registries as users write them names this one.
 fn names(list: &BTreeSet<String>, registry: &str) -> bool {
-    let plain = |name: &str| match name {
-        "docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        other => other.trim_end_matches('/').to_owned(),
-    };
-    list.iter().any(|name| plain(name) == registry)
+    let wanted = registry_key(registry);
+    list.iter().any(|name| registry_key(name) == wanted)
 }
 
 /// Whether a registry is on this machine or in a private network (RFC 1918), by its name.
@@ -133,6 +153,7 @@ mod tests {
             ("box.local", true),
             ("old.example:5000", true),
             ("old.example", false),
+            ("OLD.example:5000", true),
             ("index.docker.io", false),
         ] {
             assert_eq!(options.allows_plain_http(registry, Direction::Pull), allowed, "{registry}");

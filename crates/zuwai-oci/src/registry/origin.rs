@@ -3,7 +3,6 @@
 use url::Url;
 
 use crate::error::OciError;
-use crate::registry::answer::transport_error;
 use crate::registry::authorization::Host;
 use crate::registry::transport::{Call, Transport, api_host};
 
@@ -44,14 +43,14 @@ impl Transport {
 
     /// Asks whether a registry is there; `true` if the answer is one that a registry gives.
     async fn probe(&self, call: &Call<'_>, url: Url) -> Result<bool, OciError> {
-        let request = self.client(call.reference.registry(), call.direction).get(url).send();
+        let request = self.client(call.reference.registry(), call.direction, &url).get(url.clone()).send();
         let stall = self.options().stall_timeout;
         match tokio::time::timeout(stall, request).await {
             Ok(Ok(response)) => {
                 let header = response.headers().contains_key("docker-distribution-api-version");
                 Ok(header || matches!(response.status().as_u16(), 200 | 401 | 403))
             }
-            Ok(Err(error)) => Err(transport_error(&call.request, error)),
+            Ok(Err(error)) => Err(self.failure(&call.request, &url, error)),
             Err(_) => Err(OciError::Timeout { request: call.request.clone(), seconds: stall.as_secs() }),
         }
     }

@@ -100,7 +100,7 @@ impl Registry {
         };
         match header(&response, "docker-content-digest").and_then(|text| text.parse().ok()) {
             Some(digest) => Ok(Some(digest)),
-            None => Ok(Some(self.manifest(reference).await?.digest)),
+            None => Ok(Some(self.manifest_at(reference).await?.digest)),
         }
     }
 }

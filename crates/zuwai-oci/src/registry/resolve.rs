@@ -46,18 +46,26 @@ pub(super) struct Selected {
 }
 
 impl Registry {
-    /// The manifest or index that a reference names, as the registry has it.
+    /// The manifest or index that a reference names, from the first of its places that has it.
     pub async fn manifest(&self, reference: &Reference) -> Result<RawManifest, OciError> {
         let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
         loop {
-            match self.manifest_once(reference).await {
-                Ok(manifest) => return Ok(manifest),
-                Err(error) => attempts.again(error).await?,
+            let mut tour = self.tour(reference);
+            while let Some(place) = tour.next() {
+                match self.manifest_at(&place).await {
+                    Ok(found) => {
+                        tour.served(&place);
+                        return Ok(found);
+                    }
+                    Err(error) => tour.failed(place, error),
+                }
             }
+            attempts.again(tour.error()).await?;
         }
     }
 
-    async fn manifest_once(&self, reference: &Reference) -> Result<RawManifest, OciError> {
+    /// The manifest or index that a reference names, as its own registry has it.
+    pub(crate) async fn manifest_at(&self, reference: &Reference) -> Result<RawManifest, OciError> {
         let identifier = reference.identifier();
         let request = Request {
             host: api_host(reference.registry()).to_owned(),
@@ -168,8 +176,23 @@ impl Registry {
         Err(OciError::Truncated { request, expected: chosen.size, received })
     }
 
-    /// The config that a manifest names, its length and digest checked.
+    /// The config that a manifest names, from the first place of the image that has it.
     async fn config(&self, reference: &Reference, manifest: &Manifest) -> Result<Vec<u8>, OciError> {
+        let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
+        loop {
+            let mut tour = self.tour(reference);
+            while let Some(place) = tour.next() {
+                match self.config_at(&place, manifest).await {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(error) => tour.failed(place, error),
+                }
+            }
+            attempts.again(tour.error()).await?;
+        }
+    }
+
+    /// The config that a manifest names, its length and digest checked.
+    async fn config_at(&self, reference: &Reference, manifest: &Manifest) -> Result<Vec<u8>, OciError> {
         let config = &manifest.config;
         let request = Request {
             host: api_host(reference.registry()).to_owned(),
@@ -187,13 +210,7 @@ impl Registry {
         if config.size > CONFIG_LIMIT {
             return Err(document(FormatError::TooLarge { document: "image config", limit: CONFIG_LIMIT }));
         }
-        let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
-        loop {
-            match self.small_blob(reference, config, &request).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => attempts.again(error).await?,
-            }
-        }
+        self.small_blob(reference, config, &request).await
     }
 
     /// A blob that is small enough to be held, its digest checked.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-use crate::error::OciError;
+use crate::error::{OciError, with_causes};
 use crate::registry::Direction;
 
 /// How often what failed for a while is tried again, and after how long. A transfer that got on since it was last begun
@@ -93,17 +93,6 @@ impl Attempts {
 fn jittered(wait: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() as u32;
     wait / 2 + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &OciError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text += &format!(": {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

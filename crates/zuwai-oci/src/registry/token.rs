@@ -121,24 +121,24 @@ impl Transport {
             return Err(fail("credentials are not sent to a token server without TLS".to_owned()));
         }
         let stall = self.options().stall_timeout;
-        let client = self.client(name, direction);
+        let client = self.client(name, direction, &url);
         let asking = Request { host: host_of(asked.realm), action: request.action.clone() };
         let send = async |builder: RequestBuilder| {
             let sent = tokio::time::timeout(stall, builder.send()).await;
             let sent =
                 sent.map_err(|_| OciError::Timeout { request: asking.clone(), seconds: stall.as_secs() })?;
-            sent.map_err(|error| super::answer::transport_error(&asking, error))
+            sent.map_err(|error| self.failure(&asking, &url, error))
         };
         let mut response = match asked.credential {
             Some(Credential::IdentityToken(token)) => {
                 let response = send(asked.refresh(client, url.clone(), token)).await?;
                 // Servers that do not speak OAuth2 have nothing there; docker's then ask as with a password.
                 match matches!(response.status().as_u16(), 404 | 405) {
-                    true => send(asked.get(client, url)).await?,
+                    true => send(asked.get(client, url.clone())).await?,
                     false => response,
                 }
             }
-            _ => send(asked.get(client, url)).await?,
+            _ => send(asked.get(client, url.clone())).await?,
         };
         if !response.status().is_success() {
             return Err(refusal(response, request, Wanted::Token, asked.credential.is_some(), stall).await);

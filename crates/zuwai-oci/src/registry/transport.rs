@@ -13,12 +13,14 @@ use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
 use crate::error::{OciError, Request};
-use crate::reference::{DOCKER_HUB, Reference};
+use crate::reference::{DOCKER_HUB, DOCKER_HUB_API, Reference};
 use crate::registry::Direction;
-use crate::registry::answer::{Wanted, refusal, transport_error};
+use crate::registry::answer::{Wanted, refusal};
 use crate::registry::authorization::{Host, Shown};
 use crate::registry::body::{Body, with_patience};
+use crate::registry::clients::Clients;
 use crate::registry::dns::Resolver;
+use crate::registry::failure::transport_error;
 use crate::registry::options::RegistryOptions;
 
 /// Most redirects that are followed.
@@ -63,29 +65,15 @@ pub(crate) enum Target {
 pub(crate) struct Transport {
     options: Arc<RegistryOptions>,
     resolver: Arc<Resolver>,
-    verifying: Client,
-    trusting: Client,
+    clients: Clients,
     hosts: Mutex<BTreeMap<(String, Direction), Arc<Host>>>,
 }
 
 impl Transport {
     pub(crate) fn new(options: Arc<RegistryOptions>) -> Result<Self, OciError> {
         let resolver = Arc::new(Resolver::from_system()?);
-        let client = |verify: bool| {
-            let mut builder = Client::builder()
-                .tls_backend_preconfigured(options.tls_roots.client_config(verify)?)
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .user_agent(&options.user_agent)
-                .connect_timeout(options.connect_timeout)
-                .dns_resolver(resolver.clone());
-            if !options.proxies_from_environment {
-                builder = builder.no_proxy();
-            }
-            builder.build().map_err(|error| OciError::Options(error.to_string()))
-        };
-        let (verifying, trusting) = (client(true)?, client(false)?);
-        Ok(Self { options, resolver, verifying, trusting, hosts: Mutex::default() })
+        let clients = Clients::new(&options, &resolver)?;
+        Ok(Self { options, resolver, clients, hosts: Mutex::default() })
     }
 
     pub(super) fn hosts(&self) -> &Mutex<BTreeMap<(String, Direction), Arc<Host>>> {
@@ -103,15 +91,17 @@ impl Transport {
 
     /// The client for what is no registry.
     pub(crate) fn web_client(&self) -> &Client {
-        &self.verifying
+        self.clients.web()
     }
 
-    /// The client for a registry: with or without a look at certificates.
-    pub(crate) fn client(&self, registry: &str, direction: Direction) -> &Client {
-        match self.options.verifies(registry, direction) {
-            true => &self.verifying,
-            false => &self.trusting,
-        }
+    /// The client for a request to `url` that belongs to a conversation with a registry.
+    pub(crate) fn client(&self, registry: &str, direction: Direction, url: &Url) -> &Client {
+        self.clients.choose(&self.options, registry, direction, url)
+    }
+
+    /// The error that a failed exchange with `url` is.
+    pub(crate) fn failure(&self, request: &Request, url: &Url, error: reqwest::Error) -> OciError {
+        transport_error(request, error, self.options.proxies.host(url))
     }
 
     /// Sends a request and returns the answer if it is a success; every other answer is an error.
@@ -173,6 +163,12 @@ impl Transport {
     }
 
     async fn refuse(&self, response: Response, call: &Call<'_>, with_credentials: bool) -> OciError {
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(proxy) = self.options.proxies.host(response.url())
+        {
+            let request = call.request.clone();
+            return OciError::Proxy { request, proxy, wants_password: true, source: None };
+        }
         refusal(response, &call.request, call.wanted, with_credentials, self.options.stall_timeout).await
     }
 
@@ -184,8 +180,8 @@ impl Transport {
         authorization: Option<HeaderValue>,
     ) -> Result<Response, OciError> {
         tracing::debug!("{} {}{}", call.method, authority(&url), url.path());
-        let client = self.client(call.reference.registry(), call.direction);
-        let mut builder = client.request(call.method.clone(), url).headers(call.headers.clone());
+        let client = self.client(call.reference.registry(), call.direction, &url);
+        let mut builder = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value);
         }
@@ -219,7 +215,7 @@ impl Transport {
         let stall = self.options.stall_timeout;
         match with_patience(builder.send(), &moved, length, stall).await {
             Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(transport_error(&call.request, error)),
+            Some(Err(error)) => Err(self.failure(&call.request, &url, error)),
             None => Err(OciError::Timeout { request: call.request.clone(), seconds: stall.as_secs() }),
         }
     }
@@ -249,7 +245,7 @@ fn is_redirect(status: StatusCode, method: &Method) -> bool {
 /// Where a registry's interface is: Docker Hub has it on a host of another name.
 pub(crate) fn api_host(registry: &str) -> &str {
     match registry {
-        DOCKER_HUB => "registry-1.docker.io",
+        DOCKER_HUB => DOCKER_HUB_API,
         other => other,
     }
 }

@@ -3,7 +3,10 @@
 //! All of docker's are known. One whose work is not done yet is refused by name unless its value asks for what happens
 //! anyway.
 
-use crate::executor::flags::{CREDENTIAL_HELPERS, JOBS};
+use crate::executor::flags::{
+    CREDENTIAL_HELPERS, IMAGE_DOWNLOAD_RETRY, JOBS, PUSH_CHUNK_SIZE, PUSH_RETRY, REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT, REGISTRY_MAP, REGISTRY_MIRROR, SKIP_DEFAULT_REGISTRY_FALLBACK,
+};
 use crate::flag_value::Kind::{Bool, CommaList, Int, List, Text, Word};
 use crate::pflag::{Flag, flag};
 
@@ -56,6 +59,14 @@ pub const BUILD: &[Flag] = &[
     flag("skip-tls-verify", Bool, "push without checking the registry's certificate"),
     flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate"),
     flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several"),
+    REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT,
+    REGISTRY_MIRROR,
+    REGISTRY_MAP,
+    SKIP_DEFAULT_REGISTRY_FALLBACK,
+    IMAGE_DOWNLOAD_RETRY,
+    PUSH_RETRY,
+    PUSH_CHUNK_SIZE,
     // What is said.
     flag(
         "progress",

@@ -9,7 +9,6 @@ use crate::flag_value::Kind::{
 use crate::pflag::{Flag, flag};
 
 const FALSE: &[&str] = &["false"];
-const ZERO: &[&str] = &["0"];
 const EMPTY: &[&str] = &[""];
 const NEVER: &[&str] = &[];
 
@@ -22,8 +21,9 @@ pub const CREDENTIAL_HELPERS: Flag = flag(
 );
 const DESTINATION: Flag =
     flag("destination", List, "name to push the image to; repeat for several").short('d');
-const IMAGE_DOWNLOAD_RETRY: Flag =
-    flag("image-download-retry", Int, "how often a failed download is tried again").later(ZERO);
+/// The flags of `zuwai build` have it too, as those below that are public.
+pub const IMAGE_DOWNLOAD_RETRY: Flag =
+    flag("image-download-retry", Int, "how often a failed download is tried again; at least 4 times");
 const INSECURE: Flag = flag("insecure", Bool, "push over plain HTTP");
 const INSECURE_PULL: Flag = flag("insecure-pull", Bool, "pull over plain HTTP");
 const INSECURE_REGISTRY: Flag =
@@ -35,19 +35,34 @@ const LOG_FORMAT: Flag = flag("log-format", Text, "form of log lines: text, colo
 const LOG_TIMESTAMP: Flag = flag("log-timestamp", Bool, "log full time stamps");
 const PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag =
     flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error").later(FALSE);
-const PUSH_RETRY: Flag = flag("push-retry", Int, "how often a failed push is tried again").later(ZERO);
-const REGISTRY_CERTIFICATE: Flag =
-    flag("registry-certificate", KeyValues, "certificate authority of a registry").later(NEVER);
-const REGISTRY_CLIENT_CERT: Flag =
-    flag("registry-client-cert", KeyValues, "client certificate for a registry").later(NEVER);
-const REGISTRY_MAP: Flag = flag("registry-map", KeyMultiValues, "registries to ask in place of one")
-    .environment("KANIKO_REGISTRY_MAP")
-    .later(NEVER);
-const REGISTRY_MIRROR: Flag =
-    flag("registry-mirror", List, "mirror of Docker Hub").environment("KANIKO_REGISTRY_MIRROR").later(NEVER);
-const SKIP_DEFAULT_REGISTRY_FALLBACK: Flag =
-    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail")
-        .only_with("registry-mirror");
+pub const PUSH_CHUNK_SIZE: Flag = flag(
+    "push-chunk-size",
+    Text,
+    "most bytes of a layer in one request, as 50m, for proxies that refuse large bodies",
+);
+pub const PUSH_RETRY: Flag =
+    flag("push-retry", Int, "how often a failed push is tried again; at least 4 times");
+pub const REGISTRY_CERTIFICATE: Flag = flag(
+    "registry-certificate",
+    KeyValues,
+    "certificates to trust for a registry: REGISTRY=FILE; repeat for several",
+);
+pub const REGISTRY_CLIENT_CERT: Flag = flag(
+    "registry-client-cert",
+    KeyValues,
+    "certificate to show to a registry: REGISTRY=CERTIFICATE,KEY; repeat for several",
+);
+pub const REGISTRY_MAP: Flag = flag(
+    "registry-map",
+    KeyMultiValues,
+    "where to pull a registry's images from: REGISTRY=HOST[/PATH][;...]; repeat for several",
+)
+.environment("KANIKO_REGISTRY_MAP");
+pub const REGISTRY_MIRROR: Flag =
+    flag("registry-mirror", List, "mirror of Docker Hub: HOST[/PATH]; repeat for several")
+        .environment("KANIKO_REGISTRY_MIRROR");
+pub const SKIP_DEFAULT_REGISTRY_FALLBACK: Flag =
+    flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail");
 const SKIP_TLS_VERIFY: Flag =
     flag("skip-tls-verify", Bool, "push without checking the registry's certificate");
 const SKIP_TLS_VERIFY_PULL: Flag =
@@ -98,7 +113,11 @@ pub const EXECUTOR: &[Flag] = &[
         .always_so("what is mounted there never reaches a layer, what the image has there is the image's"),
     IMAGE_DOWNLOAD_RETRY,
     flag("image-format", Word("imageformat", &[]), "media types of the image").later(EMPTY),
-    flag("image-fs-extract-retry", Int, "how often a failed unpacking is tried again").later(ZERO),
+    flag(
+        "image-fs-extract-retry",
+        Int,
+        "how often a layer that fails while it is downloaded and unpacked is tried again; at least 4 times",
+    ),
     flag("image-name-tag-with-digest-file", Text, "file to write NAME:TAG@DIGEST of every destination to"),
     flag("image-name-with-digest-file", Text, "file to write NAME@DIGEST of every destination to"),
     INSECURE,
@@ -156,6 +175,7 @@ pub const EXECUTOR: &[Flag] = &[
     ),
     JOBS,
     flag("isolation", Word("string", &["auto", "namespaces", "in-place"]), "where RUN runs").default("auto"),
+    PUSH_CHUNK_SIZE,
 ];
 
 /// The flags of `executor push`.
@@ -167,6 +187,7 @@ pub const PUSH: &[Flag] = &[
     INSECURE_PULL,
     INSECURE_REGISTRY,
     PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    PUSH_CHUNK_SIZE,
     PUSH_RETRY,
     REGISTRY_CERTIFICATE,
     REGISTRY_CLIENT_CERT,
