@@ -137,7 +137,7 @@ impl Exempt {
                 (name.ends_with(suffix.as_str()) || (*itself && name == suffix[1..])) && fits(port)
             }
             (Self::Network(network, bits), host) => {
-                address(host).is_some_and(|address| prefix(address, *bits) == prefix(*network, *bits))
+                address(host).is_some_and(|address| share_prefix(address, *network, *bits))
             }
             (Self::Address(wanted, port), host) => address(host) == Some(*wanted) && fits(port),
             _ => false,
@@ -187,13 +187,14 @@ fn address(host: &Host<&str>) -> Option<IpAddr> {
     }
 }
 
-/// Whether the address is of IPv4, and its first bits.
-fn prefix(address: IpAddr, bits: u8) -> (bool, u128) {
-    let (value, length) = match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
+/// Whether the first `bits` of two addresses of one family are the same.
+fn share_prefix(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differing = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(one.to_bits() ^ other.to_bits()) << 96,
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() ^ other.to_bits(),
+        _ => return false,
     };
-    (length == 32, value.checked_shr(length - u32::from(bits)).unwrap_or(0))
+    differing.leading_zeros() >= u32::from(bits)
 }
 
 /// This machine, and who tells it about itself.

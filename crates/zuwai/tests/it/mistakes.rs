@@ -44,7 +44,11 @@ fn as_executor() {
         ("executor", &["--compression=lz4"], &[]),
         ("executor", &["build"], &[]),
         ("executor", &["--no-push"], &[("KANIKO_CLEANUP", "perhaps")]),
-        ("executor", &["--no-push"], &[("KANIKO_REGISTRY_MIRROR", "mirror.example.com")]),
+        (
+            "executor",
+            &["--no-push", "--context=CONTEXT"],
+            &[("KANIKO_REGISTRY_MIRROR", "https://mirror.example.com")],
+        ),
         ("executor", &["--verbosity=loud"], &[]),
         ("executor", &["--log-format=xml"], &[]),
         ("executor", &["--no-push", "--cache", "--reproducible"], &[]),
