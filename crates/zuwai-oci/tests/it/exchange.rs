@@ -178,6 +178,6 @@ async fn localhost_is_found_without_the_systems_resolver() {
     let reference = reference(&format!("localhost:{}/t/x:1", real.port()));
     client().push(&sample.image, &sample.store, &reference).await.unwrap();
     let error = client().manifest(&crate::sample::reference("no-such-host.invalid/x")).await.unwrap_err();
-    assert!(matches!(error.root(), OciError::Connect { .. }), "{error:?}");
+    assert!(matches!(error.root(), OciError::UnknownHost { .. }), "{error:?}");
     assert!(error.hint().unwrap().contains("no-such-host.invalid"), "{:?}", error.hint());
 }
