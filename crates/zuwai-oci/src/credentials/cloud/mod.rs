@@ -57,7 +57,7 @@ impl CloudClient {
     /// When there can be no client for HTTP on this machine.
     pub fn new() -> Result<Self, OciError> {
         let nearby = Client::builder()
-            .tls_backend_preconfigured(TlsRoots::default().client_config(true)?)
+            .tls_backend_preconfigured(TlsRoots::default().client_config(true, None, &[b"http/1.1"])?)
             .dns_resolver(Arc::new(Resolver::from_system()?))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
