@@ -165,6 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn the_clouds_are_asked_where_they_are_chosen() {
+        let environment = environment(&[("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hunter2")]);
+        for (arguments, expected) in [
+            (&[][..], [true, true, true]),
+            (&["--credential-helpers=ecr"], [false, true, false]),
+            (&["--credential-helpers=google", "--credential-helpers=acr"], [true, false, true]),
+            (&["--credential-helpers="], [false, false, false]),
+        ] {
+            let flags = parse(EXECUTOR, arguments.iter().map(|argument| (*argument).to_owned())).unwrap();
+            let shown = format!("{:?}", load(&flags, &environment, Path::new("/nonexistent")).unwrap());
+            let found = ["Google {", "Ecr {", "Azure {"].map(|source| shown.contains(source));
+            assert_eq!(found, expected, "{arguments:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
     fn podmans_files_are_where_podman_has_them() {
         for (variables, expected) in [
             (

@@ -81,11 +81,13 @@ fn own_paths(docker_config: &Path, environment: &Environment) -> Vec<PathBuf> {
 /// Where the clouds' own tools look for credentials.
 fn cloud_credentials(environment: &Environment) -> Vec<PathBuf> {
     const DIRECTORIES: [&str; 3] = [".aws", ".azure", ".config/gcloud"];
-    const FILES: [&str; 5] = [
+    const FILES: [&str; 7] = [
         "GOOGLE_APPLICATION_CREDENTIALS",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CONFIG_FILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "CLOUDSDK_CONFIG",
         "AZURE_FEDERATED_TOKEN_FILE",
     ];
     let home = environment.home().unwrap_or_else(|| PathBuf::from("/root"));

@@ -87,7 +87,8 @@ impl AwsSettings {
         if !is_region(region) {
             return Err(format!("{region:?} is no region"));
         }
-        let service = if self.fips { "sts-fips" } else { "sts" };
+        // In GovCloud the one end point follows FIPS.
+        let service = if self.fips && !region.starts_with("us-gov-") { "sts-fips" } else { "sts" };
         address("the token service", &format!("https://{service}.{region}.{}/", domain(region)))
     }
 }
@@ -131,7 +132,8 @@ mod tests {
             settings.sts_address(region).map(|url| url.to_string())
         };
         assert_eq!(address("eu-west-1", false).unwrap(), "https://sts.eu-west-1.amazonaws.com/");
-        assert_eq!(address("us-gov-west-1", true).unwrap(), "https://sts-fips.us-gov-west-1.amazonaws.com/");
+        assert_eq!(address("us-east-1", true).unwrap(), "https://sts-fips.us-east-1.amazonaws.com/");
+        assert_eq!(address("us-gov-west-1", true).unwrap(), "https://sts.us-gov-west-1.amazonaws.com/");
         assert_eq!(address("cn-north-1", false).unwrap(), "https://sts.cn-north-1.amazonaws.com.cn/");
         assert!(address("evil.example/", false).is_err());
     }

@@ -197,7 +197,8 @@ fn is_passing(status: StatusCode) -> bool {
 /// One exchange.
 async fn exchange(client: &Client, request: Request, patience: Duration) -> Result<Reply, Failure> {
     let host = host_of(&request);
-    tracing::debug!("{} {host}{}", request.method(), request.url().path());
+    // Neither path nor query: ECS's path is what opens a task's role.
+    tracing::debug!("{} to {host} for credentials", request.method());
     let failure = |cause: String| Failure { host: host.clone(), cause, unreachable: false, is_passing: true };
     let whole = async {
         let sent = client.execute(request).await;
