@@ -582,6 +582,11 @@ impl OciError {
         }
     }
 
+    /// Whether what came is not what its digest says.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.root(), Self::DigestMismatch { .. })
+    }
+
     /// What the registry answered, where it refused.
     pub fn answer(&self) -> Option<&Answer> {
         match self.root() {

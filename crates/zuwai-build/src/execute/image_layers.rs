@@ -65,17 +65,23 @@ impl ImageLayers {
             .map(|((layer, chain_id), download)| Wanted { layer, chain_id, download })
             .collect();
         let failed = |index, source| base::unpack_error(image, (index, layers.len()), source);
-        self.unpack_alone(&wanted, store).map_err(|failure| failed(failure.0, failure.1))?;
+        self.unpack_alone(&wanted, store, network).map_err(|failure| failed(failure.0, failure.1))?;
         let mut stack = Stack::new(Arc::clone(&self.room));
         for (index, wanted) in wanted.iter().enumerate() {
-            let made = self.finished.get_or_make(&wanted.chain_id, || self.finish(&stack, wanted, store));
+            let made =
+                self.finished.get_or_make(&wanted.chain_id, || self.finish(&stack, wanted, store, network));
             made.and_then(|layer| Ok(stack.push(layer)?)).map_err(|source| failed(index, source))?;
         }
         Ok(stack)
     }
 
     /// Unpacks each layer into a directory of its own. The error is of the lowest layer that failed.
-    fn unpack_alone(&self, wanted: &[Wanted<'_>], store: &Store) -> Result<(), Box<(usize, StepError)>> {
+    fn unpack_alone(
+        &self,
+        wanted: &[Wanted<'_>],
+        store: &Store,
+        network: Network<'_>,
+    ) -> Result<(), Box<(usize, StepError)>> {
         let next = AtomicUsize::new(0);
         let failure: Mutex<Option<Box<(usize, StepError)>>> = Mutex::new(None);
         let failure_so_far = || failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +90,8 @@ impl ImageLayers {
             while failure_so_far().is_none() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(wanted) = wanted.get(index) else { return };
-                if let Err(error) = self.alone.get_or_make(&wanted.chain_id, || self.alone(wanted, store)) {
+                let made = self.alone.get_or_make(&wanted.chain_id, || self.alone(wanted, store, network));
+                if let Err(error) = made {
                     let mut failure = failure_so_far();
                     if failure.as_ref().is_none_or(|failure| index < failure.0) {
                         *failure = Some(Box::new((index, error)));
@@ -101,10 +108,28 @@ impl ImageLayers {
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn alone(&self, wanted: &Wanted<'_>, store: &Store) -> Result<Alone, StepError> {
+    /// Unpacks a layer as its bytes arrive. If they were damaged on the way it is fetched once more, whole this time, and
+    /// unpacked from the store.
+    fn alone(&self, wanted: &Wanted<'_>, store: &Store, network: Network<'_>) -> Result<Alone, StepError> {
+        match self.alone_from(wanted, wanted.download.as_ref(), store) {
+            Err(StepError::Store(error)) if error.is_damage() => {
+                tracing::warn!("{error}; fetching the layer again");
+                let again = base::downloads(std::slice::from_ref(wanted.layer), store, network);
+                again.iter().flatten().try_for_each(Download::wait_blocking)?;
+                self.alone_from(wanted, None, store)
+            }
+            done => done,
+        }
+    }
+
+    fn alone_from(
+        &self,
+        wanted: &Wanted<'_>,
+        download: Option<&Download>,
+        store: &Store,
+    ) -> Result<Alone, StepError> {
         let directory = self.room.layer()?;
         let root = directory.root()?;
-        let download = wanted.download.as_ref();
         let unpacked =
             base::read_layer(wanted.layer, download, store, |reader| unpack_layer_dir(&root, reader))?;
         let implied = match unpacked {
@@ -118,8 +143,14 @@ impl ImageLayers {
     }
 
     /// Makes a layer fit those below.
-    fn finish(&self, below: &Stack, wanted: &Wanted<'_>, store: &Store) -> Result<Arc<LayerDir>, StepError> {
-        let alone = self.alone.get_or_make(&wanted.chain_id, || self.alone(wanted, store))?;
+    fn finish(
+        &self,
+        below: &Stack,
+        wanted: &Wanted<'_>,
+        store: &Store,
+        network: Network<'_>,
+    ) -> Result<Arc<LayerDir>, StepError> {
+        let alone = self.alone.get_or_make(&wanted.chain_id, || self.alone(wanted, store, network))?;
         if let Some(implied) = &alone.implied {
             let view =
                 if below.layers().is_empty() || implied.is_empty() { None } else { Some(below.view()?) };

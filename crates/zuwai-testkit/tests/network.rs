@@ -1,4 +1,4 @@
-//! What a build sends to registries, when, and from where.
+//! What a build says to registries: what it sends, when, and from where; and what it does when they fail.
 
 // Stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
@@ -9,7 +9,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use zuwai_testkit::base::Base;
 use zuwai_testkit::cache::scratch;
-use zuwai_testkit::command::{Finished, clean, program, run};
+use zuwai_testkit::command::{Finished, clean, must, program, run};
+use zuwai_testkit::fault_registry::{Fault, FaultRegistry, Operation};
 use zuwai_testkit::image::Image;
 use zuwai_testkit::need::{Need, REGISTRY, needs};
 use zuwai_testkit::registry::Registry;
@@ -17,7 +18,7 @@ use zuwai_testkit::zuwai;
 
 /// A folder with a Dockerfile in which `REGISTRY` is replaced, and a file that is always the same.
 fn context(registry: &Registry, dockerfile: &str) -> TempDir {
-    let dir = scratch("pushing");
+    let dir = scratch("network");
     std::fs::write(dir.path().join("Dockerfile"), dockerfile.replace("REGISTRY", &registry.address()))
         .unwrap();
     let file = dir.path().join("file");
@@ -115,4 +116,33 @@ fn what_another_repository_has_is_not_sent() {
     assert_eq!(count("PUT /v2/a/x/blobs/uploads/", "201"), 2, "layer and configuration: {requests:#?}");
     assert_eq!(count("POST /v2/b/y/blobs/uploads/", "201"), 3, "all of it: {requests:#?}");
     assert_eq!(count("PUT /v2/b/y/blobs/uploads/", ""), 0, "{requests:#?}");
+}
+
+/// A byte that changed on the way is found only at a layer's end, when the layer has been unpacked.
+#[test]
+fn a_layer_that_was_damaged_on_its_way_is_fetched_and_unpacked_again() {
+    if !ready() {
+        return;
+    }
+    let real = Registry::plain();
+    let faulty = FaultRegistry::start();
+    Base::Busybox.push(&real);
+    let source = format!("docker://{}", real.reference("busybox"));
+    let target = format!("docker://{}", faulty.reference("busybox"));
+    must("skopeo", ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]);
+    let dir = scratch("network");
+    let dockerfile = format!("FROM {}\nRUN cat /etc/passwd > /copy\n", faulty.reference("busybox"));
+    std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
+    let layer = base_layer(&real);
+    let damage = faulty.fault(Operation::BlobGet, Fault::Corrupt { at: 100_000 }).of(&layer);
+    let finished = built(dir.path(), &["--no-push".to_owned()]);
+    assert!(finished.all().contains("fetching the layer again"), "{}", finished.all());
+    assert_eq!(damage.happened(), 1);
+    // What is damaged each time is an error that says so.
+    faulty.mend();
+    faulty.fault(Operation::BlobGet, Fault::Corrupt { at: 100_000 }).of(&layer).always();
+    let flags = ["--no-push".to_owned()];
+    let finished = executor(&mut zuwai::zuwai(), dir.path(), &flags);
+    assert_eq!(finished.code, 1, "{}", finished.all());
+    assert!(finished.all().contains("content has digest"), "{}", finished.all());
 }
