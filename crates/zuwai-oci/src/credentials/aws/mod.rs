@@ -94,6 +94,15 @@ impl AwsSettings {
         }
     }
 
+    /// The region that was set, else that of the instance that we are on.
+    pub(crate) async fn own_region(&self, cloud: &CloudClient) -> Result<Option<String>, String> {
+        match (&self.region, &self.metadata) {
+            (Some(region), _) => Ok(Some(region.clone())),
+            (None, Some(address)) => instance::region(address, cloud).await,
+            (None, None) => Ok(None),
+        }
+    }
+
     /// The keys in the environment.
     fn environment_keys(&self) -> Result<Option<Keys>, String> {
         match (&self.access_key_id, &self.secret_access_key) {

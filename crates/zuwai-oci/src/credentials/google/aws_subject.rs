@@ -24,10 +24,10 @@ pub(super) async fn token(asking: Asking<'_>, source: &Source, audience: &str) -
         return Err("its credential_source.environment_id is not aws1".to_owned());
     }
     let settings = &asking.settings.aws;
-    let region =
-        settings.region.as_deref().ok_or("workload identity federation from AWS needs AWS_REGION")?;
+    let region = settings.own_region(asking.cloud).await?;
+    let region = region.as_deref().ok_or("workload identity federation from AWS needs AWS_REGION")?;
     if !aws::is_region(region) {
-        return Err(format!("{region:?} is no region"));
+        return Err("the region of AWS is malformed".to_owned());
     }
     let at = aws::Asking { cloud: asking.cloud, web: asking.web, region };
     let keys = settings.keys(at).await?.ok_or("there are no AWS credentials to exchange")?;

@@ -102,9 +102,19 @@ async fn tokens_go_to_google_alone() {
     }
 }
 
+/// The metadata of an instance of Amazon's, as far as its region.
+fn instance(asked: &Asked) -> Reply {
+    match (asked.target.as_str(), asked.header("x-aws-ec2-metadata-token")) {
+        ("/latest/api/token", None) => Reply::body(200, "t"),
+        ("/latest/meta-data/placement/region", Some("t")) => Reply::body(200, "eu-central-1"),
+        _ => Reply::status(404),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn amazons_keys_become_a_signed_statement() {
     let stub = Stub::start(|_| Some(token("from amazon")));
+    let machine = Stub::start(|asked| Some(instance(asked)));
     let directory = tempfile::tempdir().unwrap();
     let source = json!({
         "environment_id": "aws1",
@@ -117,7 +127,7 @@ async fn amazons_keys_become_a_signed_statement() {
         aws: AwsSettings {
             access_key_id: Some("AKID".to_owned()),
             secret_access_key: Some(Secret::new("hunter2")),
-            region: Some("eu-central-1".to_owned()),
+            metadata: Some(format!("http://{}", machine.address)),
             ..AwsSettings::default()
         },
         ..GoogleSettings::default()
@@ -147,6 +157,10 @@ async fn amazons_keys_become_a_signed_statement() {
         json!({"environment_id": "aws1", "regional_cred_verification_url": "https://sts.evil.example"});
     let content = account(&stub, &source).to_string();
     let credentials = Some(settings_file(directory.path(), "c.json", &content));
-    let google = Google::new(GoogleSettings { credentials, ..settings }, CloudClient::new().unwrap());
+    let google = Google::new(GoogleSettings { credentials, ..settings.clone() }, CloudClient::new().unwrap());
     assert!(problem(&google, IMAGE).await.contains("is not on sts.eu-central-1.amazonaws.com"));
+
+    let aws = AwsSettings { metadata: None, ..settings.aws.clone() };
+    let google = Google::new(GoogleSettings { aws, ..settings }, CloudClient::new().unwrap());
+    assert!(problem(&google, IMAGE).await.contains("needs AWS_REGION"));
 }
