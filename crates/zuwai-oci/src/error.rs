@@ -617,6 +617,10 @@ impl OciError {
 
     /// What the user can do about it, to be shown after the error and its causes.
     pub fn hint(&self) -> Option<String> {
+        if self.is_immutable_tag() {
+            let text = "the tag exists and may not be moved; push another tag, or let --push-ignore-immutable-tag-errors take it as it is";
+            return Some(text.to_owned());
+        }
         Some(match self.root() {
             Self::Refused { request, answer } | Self::Denied { request, answer, .. } if answer.wants_certificate() => {
                 client_certificate_hint(&request.host)

@@ -155,7 +155,7 @@ fn messages(body: &[u8]) -> Vec<RegistryMessage> {
         Ok(Value::String(text)) => vec![RegistryMessage { code: String::new(), message: clean(&text) }],
         _ => {
             let text = String::from_utf8_lossy(body);
-            let shown = if text.trim_start().starts_with('<') { title(&text) } else { clean(&text) };
+            let shown = if text.trim_start().starts_with('<') { page(&text) } else { clean(&text) };
             vec![RegistryMessage { code: String::new(), message: shown }]
         }
     };
@@ -163,10 +163,19 @@ fn messages(body: &[u8]) -> Vec<RegistryMessage> {
     found.into_iter().filter(said).take(MESSAGE_LIMIT).collect()
 }
 
-/// A proxy's error page says what it means in its title.
-fn title(page: &str) -> String {
-    let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
-    title.map(|(title, _)| clean(title)).unwrap_or_default()
+/// What a proxy's error page or a storage service's XML says: its title, and its text where that says more.
+fn page(document: &str) -> String {
+    let title = document.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = title.map(|(title, _)| clean(title)).unwrap_or_default();
+    let body = document.find("<body").map_or(document, |at| &document[at..]);
+    // What stands before a tag's end is the tag, and what follows it is text.
+    let texts = body.split('<').map(|piece| piece.split_once('>').map_or("", |(_, text)| text));
+    let text = clean(&texts.collect::<Vec<_>>().join(" "));
+    match (title.as_str(), text.strip_prefix(&title)) {
+        ("", _) => text,
+        (_, Some(_)) => title,
+        (_, None) => clean(&format!("{title}: {text}")),
+    }
 }
 
 /// One line without control characters, not too long: the text is a stranger's.
@@ -188,6 +197,10 @@ mod tests {
             (r#"{"errors":["odd"]}"#, "HTTP 403: odd"),
             ("go\naway\u{1b}[31m", "HTTP 403: go away [31m"),
             ("<html><head><title>403 Forbidden</title></head>", "HTTP 403: 403 Forbidden"),
+            ("<title>No</title><body class=x><h1>No</h1><hr>nginx</body>", "HTTP 403: No"),
+            ("<title>Shop</title><body><p>It is <b>shut</b>", "HTTP 403: Shop: It is shut"),
+            ("<?xml ?><Error><Code>Late</Code><Message>over</Message></Error>", "HTTP 403: Late over"),
+            ("<p", "HTTP 403"),
             ("", "HTTP 403"),
             ("[1]", "HTTP 403: [1]"),
         ] {

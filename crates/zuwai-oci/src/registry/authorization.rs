@@ -38,6 +38,8 @@ pub(super) struct Shown {
     pub(super) header: Option<HeaderValue>,
     /// Whether the user's own credentials are behind it: a token may be anonymous.
     pub(super) own: bool,
+    /// Whether it is a token that was fetched for an earlier request, and may have ended since.
+    pub(super) earlier: bool,
 }
 
 impl Transport {
@@ -71,18 +73,18 @@ impl Transport {
         let credential = self.options().credentials.find(call.reference, self.web_client()).await;
         let own = credential.is_some();
         if let Some(Credential::RegistryToken(token)) = &credential {
-            return Ok(Shown { header: bearer_header(token), own });
+            return Ok(Shown { header: bearer_header(token), own, earlier: false });
         }
         let (realm, service, scope) = match challenge {
             Challenge::Basic => {
-                return Ok(Shown { header: credential.as_ref().and_then(basic_header), own });
+                return Ok(Shown { header: credential.as_ref().and_then(basic_header), own, earlier: false });
             }
             Challenge::Bearer { realm, service, scope } => (realm, service, scope),
         };
         let scopes = scopes(call, scope.as_deref());
         let mut tokens = host.tokens.lock().await;
         if let Some(token) = tokens.get(&scopes).filter(|token| token.is_good()) {
-            return Ok(Shown { header: bearer_header(&token.secret), own });
+            return Ok(Shown { header: bearer_header(&token.secret), own, earlier: true });
         }
         let asked = TokenRequest {
             realm: &realm,
@@ -105,7 +107,7 @@ impl Transport {
         };
         let header = bearer_header(&token.secret);
         tokens.insert(scopes, token);
-        Ok(Shown { header, own })
+        Ok(Shown { header, own, earlier: false })
     }
 }
 

@@ -3,7 +3,8 @@
 //! In reading order: [`options`] says how to talk to whom, with what [`tls`], `trust`, `client_certificate` and `proxies`
 //! hold; `clients` are made of it; `dns` finds hosts; `places` says where an image may be; `transport` sends one request
 //! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
-//! `token`); `answer` turns refusals into errors, `failure` what never came to an answer;
+//! `token`); `answer` turns refusals into errors (`immutable`: which mean a tag that may not be moved), `failure` what never
+//! came to an answer;
 //! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s), `push` (by `upload`s from a
 //! `blob_source`) and `packages` are what the rest of the house uses.
 
@@ -18,6 +19,7 @@ mod clients;
 pub(crate) mod dns;
 pub mod download;
 pub(crate) mod failure;
+mod immutable;
 mod login;
 pub mod options;
 mod origin;

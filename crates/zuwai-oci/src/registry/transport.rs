@@ -25,8 +25,6 @@ use crate::registry::options::RegistryOptions;
 
 /// Most redirects that are followed.
 const REDIRECT_LIMIT: usize = 10;
-/// Most challenges that are answered: one tells what the registry wants, another that a token ended on the way.
-const CHALLENGE_LIMIT: usize = 2;
 
 /// What is asked of a registry.
 pub(crate) struct Call<'a> {
@@ -127,7 +125,8 @@ impl Transport {
             let authorized = shown.header.is_some();
             let response = self.dispatch(call, url.clone(), shown.header).await?;
             match response.status() {
-                StatusCode::UNAUTHORIZED if own && challenges < CHALLENGE_LIMIT => {
+                // One challenge tells what the registry wants, another that a token ended while it was asked.
+                StatusCode::UNAUTHORIZED if own && (challenges == 0 || challenges == 1 && shown.earlier) => {
                     challenges += 1;
                     if !self.learn(&host, &response, authorized).await {
                         return Err(self.refuse(response, call, shown.own).await);

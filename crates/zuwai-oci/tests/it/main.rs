@@ -8,6 +8,7 @@ mod clouds;
 mod exchange;
 mod fault_matrix;
 mod faults;
+mod quirks;
 mod real_parts;
 mod sample;
 mod stub;

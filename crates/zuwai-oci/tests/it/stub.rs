@@ -36,7 +36,7 @@ impl Asked {
 #[derive(Default)]
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     /// Pieces; before each but the first, `pause` is called.
     pub pieces: Vec<Vec<u8>>,
     /// Content-Length, if it is not the true one.
@@ -53,8 +53,8 @@ impl Reply {
         Self { status, pieces: vec![body.into()], ..Self::default() }
     }
 
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
         self
     }
 }

@@ -95,7 +95,12 @@ const TARGET: &str = "to/app";
 
 /// A registry that wants tokens, with the image and an index of it in one repository.
 pub fn registry() -> (FaultRegistry, Digest) {
-    let (registry, sample) = (FaultRegistry::bearer(Lifetime::LONG), sample());
+    registry_with(Lifetime::LONG)
+}
+
+/// The same, with tokens that end.
+pub fn registry_with(lifetime: Lifetime) -> (FaultRegistry, Digest) {
+    let (registry, sample) = (FaultRegistry::bearer(lifetime), sample());
     let image = &sample.image;
     for blob in image.layers().iter().chain([&image.manifest().config]) {
         registry.put_blob(SOURCE, &sample.store.blob_path(&blob.digest));
@@ -109,15 +114,21 @@ pub fn registry() -> (FaultRegistry, Digest) {
 }
 
 /// A client that knows the registry's user and is in a hurry.
-pub fn client(registry: &FaultRegistry) -> Registry {
+pub fn client(registry: &FaultRegistry, uploads: usize) -> Registry {
     let mut credentials = Credentials::default();
     let basic = Credential::Basic { username: USER.to_owned(), password: Secret::new(PASSWORD) };
     credentials.insert(&registry.address(), basic);
     let first_delay = Duration::from_millis(5);
     let retry = RetryPolicy { pull: 2, push: 2, first_delay, longest_delay: Duration::from_secs(5) };
     let stall_timeout = Duration::from_millis(500);
-    Registry::new(RegistryOptions { credentials, retry, stall_timeout, ..RegistryOptions::default() })
-        .unwrap()
+    Registry::new(RegistryOptions {
+        credentials,
+        retry,
+        stall_timeout,
+        uploads,
+        ..RegistryOptions::default()
+    })
+    .unwrap()
 }
 
 impl Column {
@@ -156,8 +167,12 @@ impl Column {
     }
 
     /// Does what the column is about, and checks what came of it.
-    pub async fn carry_out(self, registry: &FaultRegistry, index: Digest) -> Result<(), OciError> {
-        let client = client(registry);
+    pub async fn carry_out(
+        self,
+        registry: &FaultRegistry,
+        client: Registry,
+        index: Digest,
+    ) -> Result<(), OciError> {
         let image = &sample().image;
         let from = |tag: &str| reference(&registry.reference(&format!("{SOURCE}:{tag}")));
         let resolve = async |reference: Reference, expected: Digest| {
@@ -217,7 +232,7 @@ pub async fn push_again(registry: &FaultRegistry) -> Result<(), String> {
     let before = registry.blobs(TARGET);
     registry.mend();
     registry.forget_log();
-    let pushed = client(registry).push(&sample().image, &sample().store, &target(registry)).await;
+    let pushed = client(registry, 4).push(&sample().image, &sample().store, &target(registry)).await;
     pushed.map_err(|error| format!("the second push failed: {error:?}"))?;
     let log = registry.log();
     let committed = log.iter().filter(|entry| entry.operation == Some(Operation::UploadCommit));
