@@ -129,7 +129,10 @@ fn a_layer_that_was_damaged_on_its_way_is_fetched_and_unpacked_again() {
     Base::Busybox.push(&real);
     let source = format!("docker://{}", real.reference("busybox"));
     let target = format!("docker://{}", faulty.reference("busybox"));
-    must("skopeo", ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]);
+    must(
+        "skopeo",
+        ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target],
+    );
     let dir = scratch("network");
     let dockerfile = format!("FROM {}\nRUN cat /etc/passwd > /copy\n", faulty.reference("busybox"));
     std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();

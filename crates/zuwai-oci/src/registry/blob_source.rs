@@ -1,10 +1,11 @@
 //! Where the bytes of a blob come from that is being sent.
 
 use crate::descriptor::Descriptor;
-use crate::error::{OciError, Request};
+use crate::error::OciError;
 use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::registry::body::{Body, FilePart, OnceBody};
+use crate::registry::download::pull_request;
 use crate::store::Store;
 
 /// The bytes of a blob, from any offset on.
@@ -17,7 +18,7 @@ pub(super) enum BlobSource<'a> {
 
 impl BlobSource<'_> {
     /// A part of the blob as a body.
-    pub(super) async fn body(&self, offset: u64, length: u64, request: &Request) -> Result<Body, OciError> {
+    pub(super) async fn body(&self, offset: u64, length: u64) -> Result<Body, OciError> {
         match self {
             Self::Store(store, blob) => {
                 Ok(Body::File(FilePart { path: store.blob_path(&blob.digest), offset, length }))
@@ -25,7 +26,8 @@ impl BlobSource<'_> {
             Self::Registry(registry, origin, blob) => {
                 let mut tour = registry.tour(origin);
                 while let Some(place) = tour.next() {
-                    match registry.open_blob_part(&place, blob, offset, length, request).await {
+                    let request = pull_request(&place, blob);
+                    match registry.open_blob_part(&place, blob, offset, length, &request).await {
                         Ok(part) => return Ok(Body::Stream(OnceBody::new(part, length))),
                         Err(error) => tour.failed(place, error),
                     }

@@ -318,7 +318,7 @@ impl Registry {
     }
 }
 
-fn pull_request(reference: &Reference, blob: &Descriptor) -> Request {
+pub(super) fn pull_request(reference: &Reference, blob: &Descriptor) -> Request {
     Request {
         host: api_host(reference.registry()).to_owned(),
         action: format!("pull blob {} of {}", blob.digest, reference.repository()),

@@ -164,7 +164,9 @@ impl Registry {
         let is_other = |from: &&Reference| {
             from.registry() == reference.registry() && from.repository() != reference.repository()
         };
-        let Some(from) = origin.into_iter().chain(placed.as_ref()).find(is_other) else {
+        // A mirror of the origin may stand in the same registry.
+        let served = origin.map(|origin| self.places(origin)).unwrap_or_default();
+        let Some(from) = served.iter().chain(placed.as_ref()).find(is_other) else {
             return Mounted::Not(None);
         };
         match self.start_upload(reference, Some((from, blob.digest)), request).await {

@@ -107,7 +107,7 @@ impl Upload<'_> {
             self.send_piece(session, piece).await?;
         }
         let body = match whole {
-            true => self.source.body(0, self.blob.size, self.request).await?,
+            true => self.source.body(0, self.blob.size).await?,
             false => Body::Empty,
         };
         self.commit(session, body).await
@@ -122,7 +122,7 @@ impl Upload<'_> {
         if length < self.blob.size {
             headers.insert(CONTENT_RANGE, range(session.offset, length));
         }
-        let body = self.source.body(session.offset, length, self.request).await?;
+        let body = self.source.body(session.offset, length).await?;
         let response = self.call(session, Method::PATCH, headers, body).await?;
         let sent = session.offset + length;
         session.address = self.address(&response, &session.address)?;
