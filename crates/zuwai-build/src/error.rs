@@ -7,6 +7,7 @@ use zuwai_context::remote::RemoteError;
 use zuwai_dockerfile::{Diagnostics, Span};
 use zuwai_layer::error::LayerError;
 use zuwai_oci::error::{FormatError, OciError};
+use zuwai_oci::media_type::Family;
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::error::RootfsError;
 use zuwai_rootfs::run_error::RunError;
@@ -123,6 +124,32 @@ pub enum BuildError {
         #[source]
         source: Box<OciError>,
     },
+    /// An image that is to be moved cannot be had.
+    #[error("cannot read the image {place}")]
+    Source {
+        /// Where it should be.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<OciError>,
+    },
+    /// An archive does not say where its image is to be pushed.
+    #[error("{place} has {}", own_names(names))]
+    OwnName {
+        /// The archive.
+        place: String,
+        /// The names it gives the image.
+        names: Vec<String>,
+    },
+    /// The image cannot have the format that was asked for.
+    #[error("cannot put the image into the format {family}")]
+    Format {
+        /// The format.
+        family: Family,
+        /// Why.
+        #[source]
+        source: FormatError,
+    },
     /// The image cannot be pushed.
     #[error("failed to push to destination {reference}")]
     Push {
@@ -195,6 +222,14 @@ pub enum BuildError {
     /// The network's threads cannot be started.
     #[error("cannot start the network's threads")]
     Runtime(#[source] std::io::Error),
+}
+
+/// What an archive says of its image's names.
+fn own_names(names: &[String]) -> String {
+    match names {
+        [] => "no name that says where to push the image".to_owned(),
+        names => format!("several names: {}", names.join(", ")),
+    }
 }
 
 /// Why a step failed.

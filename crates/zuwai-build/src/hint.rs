@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use zuwai_layer::error::LayerError;
+use zuwai_oci::error::OciError;
 use zuwai_rootfs::copy::CopyError;
 use zuwai_rootfs::error::RootfsError;
 use zuwai_rootfs::run_error::RunError;
@@ -37,6 +38,8 @@ impl BuildError {
             return Some(self.room(root_dir));
         }
         match self {
+            // It is the image, and not the place.
+            Self::Archive { source, .. } if matches!(source.root(), OciError::Format(_)) => source.hint(),
             Self::Write { .. } | Self::Archive { .. } => {
                 Some("name a place that can be written, or mount a directory there".to_owned())
             }
@@ -54,9 +57,12 @@ impl BuildError {
             Self::Step { source, .. } | Self::Trigger { source, .. } | Self::Unpack { source, .. } => {
                 source.hint(root_dir)
             }
-            Self::Image { source, .. } | Self::PushPermission { source } | Self::Push { source, .. } => {
-                source.hint()
-            }
+            Self::Image { source, .. }
+            | Self::PushPermission { source }
+            | Self::Push { source, .. }
+            | Self::Source { source, .. } => source.hint(),
+            Self::OwnName { .. } => Some("name one or more places to push it to".to_owned()),
+            Self::Format { source, .. } => source.hint(),
             Self::Store(source) => source.hint(),
             _ => None,
         }

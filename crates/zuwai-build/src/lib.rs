@@ -10,7 +10,8 @@
 //! - [`images`]: the bases, resolved once each
 //! - [`checks`]: what is worth a warning
 //! - [`execute`]: doing it: trees, steps, layers
-//! - [`output`], [`promised_file`]: registries, archives, layouts, digest files
+//! - [`output`], [`promised_file`], [`immutable_tag`]: registries, archives, layouts, digest files
+//! - [`transfer`]: images from place to place, without a build
 //! - [`state_dir`], [`redact`], [`error`], [`hint`]: what the user can do about an error
 
 pub mod checks;
@@ -18,6 +19,7 @@ pub mod error;
 pub mod execute;
 pub mod hint;
 pub mod images;
+pub mod immutable_tag;
 pub mod named_context;
 pub mod output;
 pub mod plan;
@@ -28,12 +30,14 @@ pub mod secret;
 pub mod ssh;
 pub mod state_dir;
 mod stopping;
+pub mod transfer;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use tokio::runtime::Runtime;
 use zuwai_dockerfile::Dockerfile;
 use zuwai_layer::Digest;
 use zuwai_oci::config::Created;
@@ -72,12 +76,7 @@ pub struct BuildResult {
 /// Whatever stops the build; nothing is pushed then, and no archive is half written.
 pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<BuildResult, BuildError> {
     let dockerfile = read_dockerfile(&request.dockerfile)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("network")
-        .enable_all()
-        .build()
-        .map_err(BuildError::Runtime)?;
+    let runtime = network_runtime()?;
     let registry = Registry::new(request.registry.clone())?;
     if request.outputs.check_push_permission {
         for reference in &request.outputs.push {
@@ -127,6 +126,16 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
         output::write(&request.outputs, &image, &store, &runtime, &registry, &surroundings.interrupt)
     })?;
     Ok(result(&image))
+}
+
+/// The threads that talk to registries.
+fn network_runtime() -> Result<Runtime, BuildError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(BuildError::Runtime)
 }
 
 fn result(image: &Image) -> BuildResult {

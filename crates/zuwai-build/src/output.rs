@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::Runtime;
+use zuwai_layer::Digest;
 use zuwai_oci::archive;
 use zuwai_oci::error::OciError;
 use zuwai_oci::image::Image;
@@ -14,6 +15,7 @@ use zuwai_oci::store::Store;
 use zuwai_rootfs::signals::Interrupt;
 
 use crate::error::BuildError;
+use crate::immutable_tag::{Pushed, unless_immutable};
 use crate::promised_file::PromisedFile;
 use crate::request::Outputs;
 use crate::stopping::unless_stopped;
@@ -31,22 +33,8 @@ pub fn write(
     registry: &Registry,
     interrupt: &Interrupt,
 ) -> Result<(), BuildError> {
-    let all_names = || outputs.push.iter().chain(&outputs.names);
-    let names: Vec<Reference> = all_names().cloned().collect();
-    let digest = image.digest();
-    let lines = |shown: &dyn Fn(&Reference) -> String| {
-        all_names().map(|name| format!("{}@{digest}\n", shown(name))).collect::<String>()
-    };
-    let mut promises = Vec::new();
-    for (path, text) in [
-        (&outputs.digest_file, digest.to_string()),
-        (&outputs.image_name_with_digest_file, lines(&Reference::name)),
-        (&outputs.image_name_tag_with_digest_file, lines(&Reference::canonical)),
-    ] {
-        if let Some(path) = path {
-            promises.push((PromisedFile::open(path)?, text));
-        }
-    }
+    let names: Vec<Reference> = outputs.push.iter().chain(&outputs.names).cloned().collect();
+    let promises = promise_about(outputs, &names, image.digest())?;
     if outputs.needs_layers() {
         fetch_missing_layers(image, store, runtime, registry)?;
     }
@@ -68,17 +56,45 @@ pub fn write(
     }
     for reference in &outputs.push {
         tracing::info!("Pushing image to {}", reference.familiar());
-        let pushed = runtime.block_on(unless_stopped(interrupt, registry.push(image, store, reference)))?;
-        pushed.map_err(|source| BuildError::Push {
+        let push = async {
+            let pushed = registry.push(image, store, reference).await;
+            let ignore = outputs.ignore_immutable_tags;
+            unless_immutable(pushed, registry, reference, image.digest(), ignore).await
+        };
+        let pushed = runtime.block_on(unless_stopped(interrupt, push))?;
+        let pushed = pushed.map_err(|source| BuildError::Push {
             reference: Box::new(reference.clone()),
             source: Box::new(source),
         })?;
-        tracing::info!("Pushed {}@{}", reference.name(), image.digest());
+        if pushed == Pushed::There {
+            tracing::info!("Pushed {}@{}", reference.name(), image.digest());
+        }
     }
     for (file, text) in promises {
         file.keep(&text)?;
     }
     Ok(())
+}
+
+/// Opens the files about an image under these names, with what is to be written into each.
+///
+/// # Errors
+/// When one cannot be written.
+pub(crate) fn promise_about(
+    outputs: &Outputs,
+    names: &[Reference],
+    digest: Digest,
+) -> Result<Vec<(PromisedFile, String)>, BuildError> {
+    let lines = |shown: &dyn Fn(&Reference) -> String| {
+        names.iter().map(|name| format!("{}@{digest}\n", shown(name))).collect::<String>()
+    };
+    let files = [
+        (&outputs.digest_file, digest.to_string()),
+        (&outputs.image_name_with_digest_file, lines(&Reference::name)),
+        (&outputs.image_name_tag_with_digest_file, lines(&Reference::canonical)),
+    ];
+    let wanted = files.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text)));
+    wanted.map(|(path, text)| Ok((PromisedFile::open(path)?, text))).collect()
 }
 
 /// A base that no step ran in was not fetched; an archive holds it all the same.
@@ -99,7 +115,7 @@ fn fetch_missing_layers(
 }
 
 /// Writes a file beside its place and moves it there when it is whole: nothing half written is left.
-fn archive_file(
+pub(crate) fn archive_file(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), OciError>,
 ) -> Result<(), BuildError> {

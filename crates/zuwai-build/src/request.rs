@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use zuwai_layer::compression::{Compression, Level};
+use zuwai_oci::media_type::Family;
 use zuwai_oci::platform::Platform;
 use zuwai_oci::reference::Reference;
 use zuwai_oci::registry::RegistryOptions;
@@ -47,6 +48,8 @@ pub struct BuildRequest {
     pub materialize: bool,
     /// The image's time stamps, in seconds since 1970.
     pub created: i64,
+    /// The format of the image's documents.
+    pub family: Family,
     /// How new layers are compressed.
     pub compression: Compression,
     /// How hard new layers are compressed.
@@ -125,6 +128,8 @@ pub struct Outputs {
     pub oci_layout: Option<PathBuf>,
     /// Names the image has in archives and layouts that are not pushed.
     pub names: Vec<Reference>,
+    /// Tags that the image has in layouts and OCI archives without a whole name.
+    pub tags: Vec<String>,
     /// File that gets the manifest's digest.
     pub digest_file: Option<PathBuf>,
     /// File that gets a line `NAME@DIGEST` for each destination.
@@ -133,6 +138,19 @@ pub struct Outputs {
     pub image_name_tag_with_digest_file: Option<PathBuf>,
     /// Checks before the build that the destinations take a push.
     pub check_push_permission: bool,
+    /// That a tag which cannot be moved names another image is no error.
+    pub ignore_immutable_tags: bool,
+}
+
+impl Outputs {
+    /// Whether no place is named at all.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.push.is_empty()
+            && self.docker_archive.is_none()
+            && self.oci_archive.is_none()
+            && self.oci_layout.is_none()
+    }
 }
 
 impl Outputs {

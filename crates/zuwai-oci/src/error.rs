@@ -79,6 +79,9 @@ pub enum FormatError {
         /// How many may be.
         limit: usize,
     },
+    /// It is an index where one image is wanted.
+    #[error("it is an index of several images, and only one can be in such an archive")]
+    SeveralImages,
     /// A layer cannot be in an image of this family.
     #[error("layer {digest} is {media_type}, which images of the format {family} do not have")]
     Layer {
@@ -115,12 +118,13 @@ pub enum FormatError {
 
 impl FormatError {
     /// What the user can do about it.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Layer { media_type, .. } if media_type.ends_with("zstd") => {
                 "Docker's format has no zstd layers: take the format oci, or an image with gzip layers"
                     .to_owned()
             }
+            Self::SeveralImages => "choose one with --platform".to_owned(),
             Self::Layer { .. } | Self::NoImage(_) => "leave the format as it is".to_owned(),
             _ => return None,
         })

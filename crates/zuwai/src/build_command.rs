@@ -153,7 +153,8 @@ fn megabytes(bytes: u64) -> String {
     }
 }
 
-fn tell_where(layout: &Path, names: &[Reference]) {
+/// Says where an image is that was asked for without a place, and what to do with it.
+pub fn tell_where(layout: &Path, names: &[Reference]) {
     let layout = layout.display();
     info!("the image is in the OCI layout {layout}");
     let (tag, name) = match names.first() {

@@ -9,6 +9,7 @@ use zuwai_build::hint::RootDir;
 use zuwai_build::{BuildRequest, BuildResult, Surroundings};
 use zuwai_oci::reference::Reference;
 use zuwai_rootfs::isolation::Isolation;
+use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::userns::{self, Entry};
 use zuwai_rootfs::{in_place, mounts, sandbox, signals};
 
@@ -79,25 +80,36 @@ pub fn build(
     surroundings: &Surroundings,
     root_flag: &str,
 ) -> Result<BuildResult, Failure> {
-    let interrupt = surroundings.interrupt.clone();
+    listen(&surroundings.interrupt);
+    zuwai_build::build(request, surroundings).map_err(|error| {
+        let failure = Failure::of_build(error, root_dir(request, root_flag));
+        ended_by(failure, &surroundings.interrupt)
+    })
+}
+
+/// Has signals raise the interrupt: the first lets what goes on tidy up, the second ends the program. Comes before anything
+/// that starts a thread.
+pub fn listen(interrupt: &Interrupt) {
+    let raised = interrupt.clone();
     let end = move |signal: i32, asked_again: bool| {
         // Dropping the build's state in the main thread is what tidies up; this only bounds the wait for it.
         if !asked_again {
             std::thread::sleep(TIDYING);
-            interrupt.give_up();
+            raised.give_up();
         }
         std::process::exit(128 + signal);
     };
-    if let Err(error) = signals::listen(&surroundings.interrupt, end) {
-        warn!("signals will end the build without tidying up: {error}");
+    if let Err(error) = signals::listen(interrupt, end) {
+        warn!("signals will end the program without tidying up: {error}");
     }
-    zuwai_build::build(request, surroundings).map_err(|error| {
-        let failure = Failure::of_build(error, root_dir(request, root_flag));
-        match surroundings.interrupt.raised() {
-            Some(signal) => failure.with_exit_code(exit_code(128 + signal)),
-            None => failure,
-        }
-    })
+}
+
+/// A failure with the exit code of the signal that was the reason for it, if one was.
+pub fn ended_by(failure: Failure, interrupt: &Interrupt) -> Failure {
+    match interrupt.raised() {
+        Some(signal) => failure.with_exit_code(exit_code(128 + signal)),
+        None => failure,
+    }
 }
 
 /// Where a build keeps its files, in the words of the face that was used.

@@ -95,6 +95,25 @@ pub enum ProgramError {
         #[source]
         source: zuwai_oci::reference::ReferenceError,
     },
+    /// A place of an image that is none.
+    #[error("{text:?} {problem}")]
+    Place {
+        /// What was typed.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two flags that cannot both be.
+    #[error("{one} and {other} are two different things to print")]
+    Contradiction {
+        /// One of them.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// What is no image has no configuration.
+    #[error("{0} is no image, and has no configuration")]
+    NoConfig(String),
     /// A name fixed by a digest where a tag is wanted.
     #[error("invalid image name for {flag}: {name:?} has a digest, which is known only after the build")]
     NameWithDigest {
@@ -187,12 +206,15 @@ impl ProgramError {
                 | Self::NoContext
                 | Self::Output { .. }
                 | Self::CredentialSource { .. }
+                | Self::Place { .. }
+                | Self::Contradiction { .. }
         )
     }
 
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Registry(error) => error.hint(),
             Self::NoNameToPush => Some("name the image with -t NAME".to_owned()),
             Self::NoRootDirectory => Some("give a directory with --root-dir".to_owned()),
             Self::NoDockerfile { .. } => {

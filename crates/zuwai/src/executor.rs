@@ -12,6 +12,7 @@ use crate::error::ProgramError;
 use crate::failure::Failure;
 use crate::logging;
 use crate::pflag::{self, Parsed};
+use crate::push_command;
 use crate::secrets;
 use crate::ssh;
 use crate::surroundings;
@@ -27,18 +28,10 @@ pub const COMMAND: Command = Command {
         ("doctor", "Say what can be built here, what cannot, and what to change for that"),
         ("help", "Help about any command"),
         ("login", "Log in to a registry (not supported yet)"),
-        ("push", "Push an image that was built before (not supported yet)"),
+        ("push", "Push an image that was built before"),
         ("version", "Print the version"),
     ],
     flags: flags::EXECUTOR,
-};
-
-const PUSH: Command = Command {
-    name: "executor push",
-    arguments: "",
-    about: "Pushes an image that was built before.",
-    subcommands: &[],
-    flags: flags::PUSH,
 };
 
 const LOGIN: Command = Command {
@@ -61,13 +54,13 @@ const WARMER: Command = Command {
 ///
 /// # Errors
 /// When anything goes wrong.
-pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
+pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     // cobra looks for a subcommand at the first word only when it is one; values of flags are never taken for one.
     match arguments.first().map(String::as_str) {
         Some("doctor") => {
             return doctor_command::run_as_executor(arguments.into_iter().skip(1).collect(), environment);
         }
-        Some("push") => return subcommand(PUSH, arguments),
+        Some("push") => return push_command::run_as_executor(arguments.split_off(1), environment),
         Some("login") => return subcommand(LOGIN, arguments),
         Some("version") => {
             terminal::print(&terminal::version());

@@ -11,6 +11,8 @@
 //! - [`executor`]: kaniko's flags (`executor/flags.rs`) and what they mean (`executor/request.rs`).
 //! - [`zuwai`], [`build_command`]: our own command; docker's flags, `-o`, and what they mean.
 //! - [`check_command`]: `zuwai check`, and what it says to people and programs.
+//! - [`push_command`], [`pull_command`], [`copy_command`], [`inspect_command`]: images that are there already, by way of
+//!   [`moving`], which all four share; [`image_place`]: where images are, as they type it.
 //! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
 //! - [`doctor_command`]: `zuwai doctor`, what the place it runs in allows.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
@@ -30,6 +32,7 @@ mod certificates;
 mod check_command;
 mod clouds;
 mod context_command;
+mod copy_command;
 mod credentials;
 mod csv;
 mod doctor_command;
@@ -39,9 +42,14 @@ mod executor;
 mod face;
 mod failure;
 mod flag_value;
+mod image_place;
+mod inspect_command;
 mod logging;
+mod moving;
 mod pairs;
 mod pflag;
+mod pull_command;
+mod push_command;
 mod registries;
 mod secrets;
 mod source;

@@ -58,6 +58,17 @@ pub const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
     Flag { name, short: None, kind, default, environment: None, support: Support::Works, help }
 }
 
+/// Two tables in one; `N` is the sum of their lengths.
+pub const fn join<const N: usize>(one: &[Flag], other: &[Flag]) -> [Flag; N] {
+    let mut joined = [one[0]; N];
+    let mut at = 0;
+    while at < N {
+        joined[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    joined
+}
+
 impl Flag {
     /// Gives it a shorthand.
     pub const fn short(mut self, letter: char) -> Self {

@@ -4,10 +4,14 @@ use crate::build_command;
 use crate::certificates;
 use crate::check_command;
 use crate::context_command;
+use crate::copy_command;
 use crate::doctor_command;
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
+use crate::inspect_command;
+use crate::pull_command;
+use crate::push_command;
 use crate::terminal;
 use crate::usage::Command;
 
@@ -21,14 +25,15 @@ pub const COMMAND: Command = Command {
         ("ca-roots", "Print the certificate authorities that come with the program, as PEM"),
         ("check", "Check a Dockerfile by BuildKit's build checks, without building it"),
         ("context", "Look at a build context"),
+        ("copy", "Copy an image from one place to another, byte by byte"),
         ("doctor", "Say what can be built here, what cannot, and what to change for that"),
         ("explain", "Say why steps were built again (not supported yet)"),
         ("help", "Print this help"),
         ("index", "Put images of several platforms together (not supported yet)"),
-        ("inspect", "Show an image (not supported yet)"),
+        ("inspect", "Show what an image is"),
         ("login", "Log in to a registry (not supported yet)"),
-        ("pull", "Fetch an image (not supported yet)"),
-        ("push", "Push an image that was built before (not supported yet)"),
+        ("pull", "Fetch an image into an OCI layout or an archive"),
+        ("push", "Push an image that was built before"),
         ("version", "Print the version"),
         ("warm", "Fetch base images beforehand (not supported yet)"),
     ],
@@ -45,18 +50,14 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
         "build" => return build_command::run(arguments, environment),
         "check" => return check_command::run(arguments, environment),
         "context" => return context_command::run(arguments),
+        "copy" => return copy_command::run(arguments, environment),
+        "inspect" => return inspect_command::run(arguments, environment),
+        "pull" => return pull_command::run(arguments, environment),
+        "push" => return push_command::run(arguments, environment),
         "doctor" => return doctor_command::run(arguments, environment),
-        "help" if arguments.first().is_some_and(|word| word == "build") => {
-            terminal::print(&build_command::COMMAND.help());
-        }
-        "help" if arguments.first().is_some_and(|word| word == "check") => {
-            terminal::print(&check_command::COMMAND.help());
-        }
-        "help" if arguments.first().is_some_and(|word| word == "context") => {
-            terminal::print(&context_command::COMMAND.help());
-        }
-        "help" if arguments.first().is_some_and(|word| word == "doctor") => {
-            terminal::print(&doctor_command::COMMAND.help());
+        "help" if arguments.first().is_some_and(|word| command(word).is_some()) => {
+            let command = arguments.first().and_then(|word| command(word));
+            terminal::print(&command.unwrap_or(&COMMAND).help());
         }
         "help" | "-h" | "--help" => terminal::print(&COMMAND.help()),
         "version" | "--version" => terminal::print(&terminal::version()),
@@ -78,4 +79,19 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
         }
     }
     Ok(0)
+}
+
+/// What the help of a subcommand is made of.
+fn command(word: &str) -> Option<&'static Command> {
+    const COMMANDS: [&Command; 8] = [
+        &build_command::COMMAND,
+        &check_command::COMMAND,
+        &context_command::COMMAND,
+        &copy_command::COMMAND,
+        &doctor_command::COMMAND,
+        &inspect_command::COMMAND,
+        &pull_command::COMMAND,
+        &push_command::COMMAND,
+    ];
+    COMMANDS.into_iter().find(|command| command.name.strip_prefix("zuwai ") == Some(word))
 }

@@ -39,7 +39,6 @@ use tokio::runtime::Runtime;
 use zuwai_dockerfile::Dockerfile;
 use zuwai_oci::config::Created;
 use zuwai_oci::image::Image;
-use zuwai_oci::media_type::Family;
 use zuwai_oci::registry::Registry;
 use zuwai_oci::store::Store;
 use zuwai_rootfs::Root;
@@ -282,7 +281,7 @@ impl<'a> Executor<'a> {
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
         config.config.labels.extend(self.request.labels.iter().cloned());
         let descriptors: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
-        let mut image = Image::assemble(Family::Oci, config, &descriptors, BTreeMap::new())?;
+        let mut image = Image::assemble(self.request.family, config, &descriptors, BTreeMap::new())?;
         for layer in layers {
             if let Some(origin) = &layer.origin {
                 image.origins.insert(layer.descriptor.digest, origin.clone());

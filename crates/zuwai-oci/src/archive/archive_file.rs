@@ -21,12 +21,12 @@ const ENTRY_LIMIT: usize = 200_000;
 /// Most links from one name to another.
 const LINK_LIMIT: usize = 8;
 
-/// An open archive.
-#[derive(Debug)]
+/// An open archive. Cheap to clone; clones are the same one.
+#[derive(Clone, Debug)]
 pub struct ArchiveFile {
     path: PathBuf,
     file: Arc<File>,
-    entries: BTreeMap<String, Found>,
+    entries: Arc<BTreeMap<String, Found>>,
 }
 
 /// What a name is in the archive.
@@ -54,7 +54,7 @@ impl ArchiveFile {
             detect(&beginning[..length]) == Detected::Plain
         };
         let file = if plain { file } else { written_out(file, path, store)? };
-        let mut archive = Self { path: path.to_owned(), file: Arc::new(file), entries: BTreeMap::new() };
+        let mut archive = Self { path: path.to_owned(), file: Arc::new(file), entries: Arc::default() };
         archive.find_entries()?;
         Ok(archive)
     }
@@ -135,7 +135,7 @@ impl ArchiveFile {
             }
             entries.entry(name(&entry.path)).and_modify(|present| *present = Found::Twice).or_insert(found);
         }
-        self.entries = entries;
+        self.entries = Arc::new(entries);
         Ok(())
     }
 }

@@ -52,15 +52,16 @@ pub fn add_to_oci_layout(
     add_entries(&layout, entries(image_entry(image), names))
 }
 
-/// As [`add_to_oci_layout`], for a package whose blobs are in the store.
+/// As [`add_to_oci_layout`], for a package whose blobs are in the store. Tags make entries without a whole name.
 pub fn add_package_to_oci_layout(
     directory: &Path,
     package: &Package,
     store: &Store,
     names: &[Reference],
+    tags: &[String],
 ) -> Result<(), OciError> {
     let layout = put_blobs(directory, package, store)?;
-    add_entries(&layout, entries(package_entry(package, store), names))
+    add_entries(&layout, tagged(package_entry(package, store), names, tags))
 }
 
 /// Writes an OCI layout as one tar archive, with the entries that [`write_oci_layout`] makes.
@@ -80,8 +81,9 @@ pub fn write_package_as_oci_archive(
     package: &Package,
     store: &Store,
     names: &[Reference],
+    tags: &[String],
 ) -> Result<(), OciError> {
-    write_archive(out, package, store, entries(package_entry(package, store), names))
+    write_archive(out, package, store, tagged(package_entry(package, store), names, tags))
 }
 
 fn write_archive(
@@ -211,6 +213,18 @@ fn entries(plain: Descriptor, names: &[Reference]) -> Vec<Descriptor> {
         true => vec![plain],
         false => unique.into_iter().map(named).collect(),
     }
+}
+
+/// As [`entries`], and one for each tag that is not part of a name.
+fn tagged(plain: Descriptor, names: &[Reference], tags: &[String]) -> Vec<Descriptor> {
+    let with_tag = |tag: &String| {
+        let mut entry = plain.clone();
+        entry.annotations.insert(REF_NAME.to_owned(), tag.clone());
+        entry
+    };
+    let tagged: Vec<Descriptor> = tags.iter().map(with_tag).collect();
+    let named = if names.is_empty() && !tagged.is_empty() { Vec::new() } else { entries(plain, names) };
+    named.into_iter().chain(tagged).collect()
 }
 
 fn index_bytes(manifests: Vec<Descriptor>) -> Result<Vec<u8>, OciError> {

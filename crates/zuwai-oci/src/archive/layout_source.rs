@@ -105,16 +105,47 @@ impl Layout {
     /// # Errors
     /// When a document is missing, damaged or malformed, or no image suits.
     pub fn package(&self, entry: &Descriptor, platform: Option<&Platform>) -> Result<Package, OciError> {
-        if let Some(platform) = platform {
-            return Ok(Package::single(self.select(entry.digest, Some(entry.size), platform)?));
+        let top = self.document_of(entry, platform)?;
+        if platform.is_some() {
+            return Ok(Package::single(top));
         }
         let wrong = |source| self.error(LayoutError::Document { digest: entry.digest, source });
-        let mut gathering =
-            Gathering::new(self.manifest(&entry.digest, Some(entry.size), Some(&entry.media_type))?);
+        let mut gathering = Gathering::new(top);
         while let Some(wanted) = gathering.wanted().map_err(wrong)? {
             gathering.add(self.manifest(&wanted.digest, Some(wanted.size), Some(&wanted.media_type))?);
         }
         gathering.finish().ok_or_else(|| self.error(LayoutError::Missing { digest: entry.digest }))
+    }
+
+    /// The manifest or index that an entry names; with a platform, the manifest of an index that suits it.
+    ///
+    /// # Errors
+    /// As [`Layout::package`].
+    pub fn document_of(
+        &self,
+        entry: &Descriptor,
+        platform: Option<&Platform>,
+    ) -> Result<RawManifest, OciError> {
+        match platform {
+            Some(platform) => self.select(entry.digest, Some(entry.size), platform),
+            None => self.manifest(&entry.digest, Some(entry.size), Some(&entry.media_type)),
+        }
+    }
+
+    /// The descriptor of a document that is among the blobs, whether the layout's index names it or not.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or neither manifest nor index.
+    pub fn described(&self, digest: &Digest) -> Result<Descriptor, OciError> {
+        Ok(self.manifest(digest, None, None)?.descriptor())
+    }
+
+    /// Whether a blob is there, of whatever length.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        match &self.files {
+            Files::Directory => self.blob_path(digest).is_file(),
+            Files::Archive(archive) => archive.contains(&blob_name(digest)),
+        }
     }
 
     /// Finds the manifest for a platform, through indexes. One that stands alone is taken whatever its platform is.

@@ -4,7 +4,8 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use zuwai_layer::Digest;
 
-use crate::error::{OciError, Request};
+use crate::error::{FormatError, OciError, Request};
+use crate::manifest::{Document, RawManifest};
 use crate::package::{Gathering, Package};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -41,6 +42,36 @@ impl Registry {
         }
         let problem = || "nothing came".to_owned();
         gathering.finish().ok_or_else(|| OciError::Answered { request: request.clone(), problem: problem() })
+    }
+
+    /// What a reference names, alone; with a platform, the manifest of an index that suits it.
+    ///
+    /// # Errors
+    /// As [`Registry::package`].
+    pub async fn document(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<RawManifest, OciError> {
+        match platform {
+            Some(platform) => Ok(self.select(reference, platform).await?.found),
+            None => self.manifest(reference).await,
+        }
+    }
+
+    /// The bytes of the config that an image's manifest names, checked.
+    ///
+    /// # Errors
+    /// When it cannot be had, or the document is no image's manifest.
+    pub async fn config_of(
+        &self,
+        reference: &Reference,
+        document: &RawManifest,
+    ) -> Result<Vec<u8>, OciError> {
+        match &document.document {
+            Document::Manifest(manifest) => self.config(reference, manifest).await,
+            Document::Index(_) => Err(FormatError::Unsupported(document.media_type.to_string()).into()),
+        }
     }
 
     /// Sends a package to a reference: blobs that are not there, several at a time, then each document after those it

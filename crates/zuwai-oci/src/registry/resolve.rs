@@ -177,7 +177,11 @@ impl Registry {
     }
 
     /// The config that a manifest names, from the first place of the image that has it.
-    async fn config(&self, reference: &Reference, manifest: &Manifest) -> Result<Vec<u8>, OciError> {
+    pub(super) async fn config(
+        &self,
+        reference: &Reference,
+        manifest: &Manifest,
+    ) -> Result<Vec<u8>, OciError> {
         let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
         loop {
             let mut tour = self.tour(reference);

@@ -86,9 +86,8 @@ pub const BUILD: &[Flag] = &[
     flag("compress", Bool, "compress the context").always_so("the context is not sent anywhere"),
     flag("tls-verify", Bool, "check certificates, as podman has it").default("true").later(TRUE),
     flag("layers", Bool, "keep a layer for every instruction, as podman has it").default("true").later(TRUE),
-    flag("format", Word("string", &["oci", "docker"]), "media types, as podman has it")
-        .default("oci")
-        .later(&["oci"]),
+    flag("format", Word("string", &["oci", "docker"]), "media types of the image, as podman has it")
+        .default("oci"),
     flag("provenance", Text, "provenance attestation").later(&["", "false"]),
     flag("sbom", Text, "SBOM attestation").later(&["", "false"]),
     flag("security-opt", List, "security options").later(NEVER),

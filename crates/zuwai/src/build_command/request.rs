@@ -12,6 +12,7 @@ use super::output::{self, Output};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor::request::isolation;
+use crate::moving::family;
 use crate::pflag::Parsed;
 use crate::source;
 use crate::{build_contexts, building, pairs, registries, secrets, ssh};
@@ -63,6 +64,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
             "none" => Compression::None,
             _ => Compression::Gzip,
         },
+        family: family(flags.text("format")).unwrap_or_default(),
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         single_snapshot: false,
         ignore_paths: Vec::new(),
@@ -141,7 +143,7 @@ fn outputs(flags: &Parsed, root_dir: &std::path::Path) -> Result<(Outputs, Optio
 
 /// Where below `images/` the layout of an image of this name is. A layout is one image; tools that take
 /// `oci:DIRECTORY:TAG` want no colon in the directory.
-fn layout_name(name: Option<&Reference>) -> PathBuf {
+pub fn layout_name(name: Option<&Reference>) -> PathBuf {
     match name {
         Some(name) => {
             let repository = PathBuf::from(name.familiar_name().replace(':', "_"));

@@ -6,10 +6,10 @@
 use crate::flag_value::Kind::{
     Bool, CommaList, Duration, GitOptions, Int, KeyMultiValues, KeyValues, List, Secret, Text, Word,
 };
-use crate::pflag::{Flag, flag};
+use crate::moving::IMAGE_FORMAT;
+use crate::pflag::{Flag, flag, join};
 
 const FALSE: &[&str] = &["false"];
-const EMPTY: &[&str] = &[""];
 const NEVER: &[&str] = &[];
 
 // Flags that several commands have.
@@ -19,7 +19,8 @@ pub const CREDENTIAL_HELPERS: Flag = flag(
     List,
     "who is asked for credentials after the docker configuration: env, google, ecr, acr, gitlab; repeat for several, empty for none (default all)",
 );
-const DESTINATION: Flag =
+/// Where `push` pushes to as well.
+pub const DESTINATION: Flag =
     flag("destination", List, "name to push the image to; repeat for several").short('d');
 /// The flags of `zuwai build` have it too, as those below that are public.
 pub const IMAGE_DOWNLOAD_RETRY: Flag =
@@ -33,8 +34,8 @@ pub const JOBS: Flag =
     flag("jobs", Int, "how many independent stages are built side by side; 0 is one a processor");
 const LOG_FORMAT: Flag = flag("log-format", Text, "form of log lines: text, color or json").default("color");
 const LOG_TIMESTAMP: Flag = flag("log-timestamp", Bool, "log full time stamps");
-const PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag =
-    flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error").later(FALSE);
+pub const PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag =
+    flag("push-ignore-immutable-tag-errors", Bool, "an immutable tag that exists is no error");
 pub const PUSH_CHUNK_SIZE: Flag = flag(
     "push-chunk-size",
     Text,
@@ -112,7 +113,7 @@ pub const EXECUTOR: &[Flag] = &[
         .default("true")
         .always_so("what is mounted there never reaches a layer, what the image has there is the image's"),
     IMAGE_DOWNLOAD_RETRY,
-    flag("image-format", Word("imageformat", &[]), "media types of the image").later(EMPTY),
+    IMAGE_FORMAT,
     flag(
         "image-fs-extract-retry",
         Int,
@@ -178,15 +179,13 @@ pub const EXECUTOR: &[Flag] = &[
     PUSH_CHUNK_SIZE,
 ];
 
-/// The flags of `executor push`.
-pub const PUSH: &[Flag] = &[
+/// How registries are reached: the flags of every command that talks to them and builds nothing.
+pub const REGISTRY: &[Flag] = &[
     CREDENTIAL_HELPERS,
-    DESTINATION,
     IMAGE_DOWNLOAD_RETRY,
     INSECURE,
     INSECURE_PULL,
     INSECURE_REGISTRY,
-    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
     PUSH_CHUNK_SIZE,
     PUSH_RETRY,
     REGISTRY_CERTIFICATE,
@@ -194,10 +193,18 @@ pub const PUSH: &[Flag] = &[
     REGISTRY_MAP,
     REGISTRY_MIRROR,
     SKIP_DEFAULT_REGISTRY_FALLBACK,
-    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
     SKIP_TLS_VERIFY,
     SKIP_TLS_VERIFY_PULL,
     SKIP_TLS_VERIFY_REGISTRY,
+];
+
+/// The flags of `executor push`.
+pub const PUSH: &[Flag] = &join::<{ PUSH_OWN.len() + REGISTRY.len() }>(PUSH_OWN, REGISTRY);
+
+const PUSH_OWN: &[Flag] = &[
+    DESTINATION,
+    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
 ];
 
 /// The flags of `executor login`.

@@ -10,6 +10,7 @@ use zuwai_rootfs::step_mount::StepNetwork;
 
 use crate::environment::Environment;
 use crate::error::ProgramError;
+use crate::moving::family;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
 use crate::{build_contexts, building, pairs, registries, secrets, ssh};
@@ -65,6 +66,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
             "zstd" => Compression::Zstd,
             _ => Compression::Gzip,
         },
+        family: family(flags.text("image-format")).unwrap_or_default(),
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         single_snapshot: flags.bool("single-snapshot"),
         ignore_paths: flags.list("ignore-path").iter().map(PathBuf::from).collect(),
@@ -75,6 +77,8 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
             oci_archive: None,
             oci_layout: path("oci-layout-path"),
             names,
+            tags: Vec::new(),
+            ignore_immutable_tags: flags.bool("push-ignore-immutable-tag-errors"),
             digest_file: path("digest-file"),
             image_name_with_digest_file: path("image-name-with-digest-file"),
             image_name_tag_with_digest_file: path("image-name-tag-with-digest-file"),

@@ -51,6 +51,14 @@ fn zuwai_check() {
 }
 
 #[test]
+fn commands_on_images() {
+    for name in ["push", "pull", "copy", "inspect"] {
+        insta::assert_snapshot!(format!("zuwai_{name}"), help("zuwai", &[name, "--help"]));
+        assert_eq!(help("zuwai", &["help", name]), help("zuwai", &[name, "-h"]));
+    }
+}
+
+#[test]
 fn doctor() {
     insta::assert_snapshot!(help("zuwai", &["doctor", "--help"]));
     insta::assert_snapshot!(help("executor", &["doctor", "--help"]));

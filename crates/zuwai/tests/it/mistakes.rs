@@ -66,7 +66,7 @@ fn as_executor() {
             &[],
         ),
         ("executor", &["--no-push", "--context=CONTEXT", "--custom-platform=a/b/c/d"], &[]),
-        ("executor", &["push", "--destination=a/b", "image.tar"], &[]),
+        ("executor", &["push", "--destination=a/b", "/nowhere/image.tar"], &[]),
         ("executor", &["push", "--nope"], &[]),
         ("executor", &["login", "-u", "user", "example.com"], &[]),
         ("warmer", &["--image=debian"], &[]),
