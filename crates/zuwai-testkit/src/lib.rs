@@ -35,6 +35,7 @@ pub mod command;
 pub mod compare;
 pub mod containerd;
 pub mod fault_registry;
+pub mod forward_proxy;
 pub mod http;
 pub mod image;
 pub mod layout;

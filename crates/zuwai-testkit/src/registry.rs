@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, Kind};
 use crate::command::{must, must_run, program};
 use crate::object_store::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use crate::server::Server;
@@ -15,7 +15,8 @@ use crate::token::TokenServer;
 /// How a registry is to be.
 #[derive(Debug, Clone, Default)]
 pub struct RegistryOptions {
-    tls: bool,
+    tls: Option<Kind>,
+    client_certificates: bool,
     authentication: Authentication,
     read_only: bool,
     mirror_of: Option<String>,
@@ -44,9 +45,22 @@ impl RegistryOptions {
 
     /// HTTPS with an authority of its own ([`Registry::authority`]).
     #[must_use]
-    pub fn tls(mut self) -> Self {
-        self.tls = true;
+    pub fn tls(self) -> Self {
+        self.tls_as(Kind::Good)
+    }
+
+    /// HTTPS with a certificate of this kind.
+    #[must_use]
+    pub fn tls_as(mut self, kind: Kind) -> Self {
+        self.tls = Some(kind);
         self
+    }
+
+    /// HTTPS, with nobody let in who has no certificate of the same authority ([`Registry::certificates`]).
+    #[must_use]
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
+        self.tls()
     }
 
     /// Basic authentication of [`USER`] with [`PASSWORD`]; nothing for anybody else.
@@ -114,7 +128,7 @@ impl Registry {
 
     fn start(options: &RegistryOptions) -> Self {
         let dir = crate::cache::scratch("registry");
-        let certificates = options.tls.then(|| Certificates::make(dir.path()));
+        let certificates = options.tls.map(|kind| Certificates::make_as(kind, dir.path()));
         let token = matches!(options.authentication, Authentication::Token).then(TokenServer::start);
         let file = dir.path().join("registry.yml");
         let text = configuration(options, dir.path(), certificates.as_ref(), token.as_ref());
@@ -157,6 +171,12 @@ impl Registry {
     #[must_use]
     pub fn authority(&self) -> Option<&Path> {
         self.certificates.as_ref().map(|certificates| certificates.authority.as_path())
+    }
+
+    /// Its certificates, if it speaks TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// The token server in front of it, if it has one.
@@ -308,9 +328,16 @@ fn configuration(
         "storage:\n  {driver}\n  delete: {{enabled: true}}\n  maintenance: {{uploadpurging: {{enabled: false}}{read_only}}}\n"
     );
     text += "http:\n  addr: 127.0.0.1:0\n";
-    if let Some(Certificates { certificate, key, .. }) = certificates {
-        text +=
-            &format!("  tls: {{certificate: \"{}\", key: \"{}\"}}\n", certificate.display(), key.display());
+    if let Some(Certificates { certificate, key, authority, .. }) = certificates {
+        let clients = match options.client_certificates {
+            true => format!(", clientcas: [\"{}\"]", authority.display()),
+            false => String::new(),
+        };
+        text += &format!(
+            "  tls: {{certificate: \"{}\", key: \"{}\"{clients}}}\n",
+            certificate.display(),
+            key.display()
+        );
     }
     match options.authentication {
         Authentication::None => {}

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::CertificateError;
 
 use crate::error::{OciError, Request, with_causes};
 use crate::registry::dns::NoSuchHost;
@@ -16,17 +16,18 @@ pub(crate) fn transport_error(request: &Request, error: reqwest::Error, proxy: O
     let tls = beneath::<rustls::Error>(&source);
     match tls {
         Some(rustls::Error::InvalidCertificate(_)) => return OciError::Certificate { request, source },
-        Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => {
-            return OciError::ClientCertificate { request, source };
-        }
         // What a plain HTTP server answers to a TLS greeting is no TLS record.
         Some(rustls::Error::InvalidMessage(_)) if source.is_connect() => {
             return OciError::PlainHttp { request, source };
         }
         _ => {}
     }
+    let text = with_causes(&source);
+    if is_about_our_certificate(&text) {
+        return OciError::ClientCertificate { request, source };
+    }
     if let Some(proxy) = proxy.filter(|_| source.is_connect() && tls.is_none()) {
-        let wants_password = with_causes(&source).contains(PROXY_WANTS_PASSWORD);
+        let wants_password = text.contains(PROXY_WANTS_PASSWORD);
         return OciError::Proxy { request, proxy, wants_password, source: Some(source) };
     }
     match beneath::<NoSuchHost>(&source).map(|missing| missing.host.clone()) {
@@ -39,18 +40,21 @@ pub(crate) fn transport_error(request: &Request, error: reqwest::Error, proxy: O
 /// How hyper-util says that a proxy answered a CONNECT with 407; its error has no public type.
 const PROXY_WANTS_PASSWORD: &str = "proxy authorization required";
 
-/// Alerts by which a server says that it wants a certificate from us, or not the one it got (RFC 8446, 6.2).
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
+/// Whether it ended with an alert by which a server says that it wants a certificate from us, or not the one it got (RFC
+/// 8446, 6.2). HTTP/2's library keeps rustls' words alone.
+fn is_about_our_certificate(text: &str) -> bool {
+    let alert = text.split_once("received fatal alert: ").map_or("", |(_, alert)| alert);
+    let alert = alert.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
     matches!(
         alert,
-        AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
+        "CertificateRequired"
+            | "BadCertificate"
+            | "UnsupportedCertificate"
+            | "CertificateRevoked"
+            | "CertificateExpired"
+            | "CertificateUnknown"
+            | "UnknownCA"
+            | "AccessDenied"
     )
 }
 
