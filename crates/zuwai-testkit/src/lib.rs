@@ -19,7 +19,7 @@
 //! `ZUWAI_BIN` names another binary to test than the one cargo built. What is slow to make (base images, the oracle's root) is
 //! kept between runs, see [`cache`].
 //!
-//! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`http`], [`token`], [`registry`], [`fault_registry`]; [`archive`],
+//! Reading order: [`need`], [`command`], [`server`], [`cache`]; [`certificates`], [`http`], [`token`], [`registry`], [`fault_registry`], [`tcp_fault`]; [`archive`],
 //! [`layout`], [`base`]; [`image`], [`tree`], [`compare`]; [`oracle`], [`podman`], [`runsc`], [`containerd`]; [`web`]; [`case`], [`zuwai`],
 //! [`private`].
 
@@ -48,6 +48,7 @@ pub mod private;
 pub mod registry;
 pub mod runsc;
 pub mod server;
+pub mod tcp_fault;
 pub mod token;
 pub mod tree;
 pub mod web;

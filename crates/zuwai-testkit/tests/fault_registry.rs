@@ -12,6 +12,7 @@ use zuwai_testkit::fault_registry::{
 };
 use zuwai_testkit::need::{Need, needs};
 use zuwai_testkit::registry::{PASSWORD, USER};
+use zuwai_testkit::tcp_fault::{TcpFault, Way, Weather};
 
 /// Sizes of the bodies here.
 const SIZE: usize = 100_000;
@@ -215,4 +216,23 @@ fn tokens_end_when_they_are_used_up() {
     assert!(ask(&known).contains(" 401 "), "it was good for one request");
     assert!(ask(&anonymous).contains(" 401 "), "nobody may push");
     assert!(curl(&["-u", "user:wrong", &url("/token")]).1.contains("incorrect"));
+}
+
+#[test]
+fn connections_are_cut_in_bad_weather() {
+    let (registry, url) = with_blob();
+    let proxy = TcpFault::start(registry.address().parse().unwrap());
+    let url = url.replace(&registry.address(), &proxy.address());
+    let ask = |limit: &str| curl(&["--max-time", limit, &url]).0;
+    assert_eq!(ask("10"), 0, "the weather is fair");
+    for (how, limit, code) in [(Cut::Reset, "10", 56), (Cut::Close, "10", 18), (Cut::Stall, "1", 28)] {
+        proxy.set(Weather { cut: Some((Way::Down, 5000, how)), cuts: 2, ..Weather::default() });
+        let codes = [ask(limit), ask(limit), ask("10")];
+        assert_eq!((codes, proxy.cuts()), ([code, code, 0], 2), "{how:?}");
+    }
+    let slow = Weather { delay: Duration::from_millis(1), rate: Some(10 << 20), ..Weather::default() };
+    proxy.set(Weather { cut: Some((Way::Up, 20, Cut::Close)), cuts: 9, every: 2, ..slow });
+    let mut codes = [ask("10"), ask("10"), ask("10"), ask("10")];
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 0, 52, 52], "each second connection ends before its request does");
 }

@@ -5,6 +5,7 @@
 mod archives;
 mod authentication;
 mod clouds;
+mod cuts;
 mod exchange;
 mod fault_matrix;
 mod faults;
