@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::build_contexts::BuildContextError;
 use crate::logging::LogError;
+use crate::login_command::LoginError;
 use crate::pflag::FlagError;
 use crate::secrets::SecretError;
 use crate::ssh::SshFlagError;
@@ -181,6 +182,12 @@ pub enum ProgramError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A login that is not even tried.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// No threads to talk to registries.
+    #[error("cannot start threads to talk to registries")]
+    Runtime(#[source] std::io::Error),
     /// Certificates, credentials or another part of talking to registries cannot be had.
     #[error(transparent)]
     Registry(#[from] zuwai_oci::OciError),
@@ -208,6 +215,7 @@ impl ProgramError {
                 | Self::CredentialSource { .. }
                 | Self::Place { .. }
                 | Self::Contradiction { .. }
+                | Self::Login(_)
         )
     }
 
@@ -223,6 +231,7 @@ impl ProgramError {
             Self::Context { .. } => {
                 Some("mount or copy the context there, or give another directory".to_owned())
             }
+            Self::Login(error) => error.hint(),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
 use crate::logging;
+use crate::login_command;
 use crate::pflag::{self, Parsed};
 use crate::push_command;
 use crate::secrets;
@@ -27,19 +28,11 @@ pub const COMMAND: Command = Command {
     subcommands: &[
         ("doctor", "Say what can be built here, what cannot, and what to change for that"),
         ("help", "Help about any command"),
-        ("login", "Log in to a registry (not supported yet)"),
+        ("login", "Log in to a registry"),
         ("push", "Push an image that was built before"),
         ("version", "Print the version"),
     ],
     flags: flags::EXECUTOR,
-};
-
-const LOGIN: Command = Command {
-    name: "executor login",
-    arguments: "REGISTRY",
-    about: "Logs in to a registry.",
-    subcommands: &[],
-    flags: flags::LOGIN,
 };
 
 const WARMER: Command = Command {
@@ -61,7 +54,7 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
             return doctor_command::run_as_executor(arguments.into_iter().skip(1).collect(), environment);
         }
         Some("push") => return push_command::run_as_executor(arguments.split_off(1), environment),
-        Some("login") => return subcommand(LOGIN, arguments),
+        Some("login") => return login_command::executor_login(arguments.split_off(1), environment),
         Some("version") => {
             terminal::print(&terminal::version());
             return Ok(0);

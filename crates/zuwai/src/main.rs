@@ -15,6 +15,7 @@
 //!   [`moving`], which all four share; [`image_place`]: where images are, as they type it.
 //! - [`context_command`]: `zuwai context ls`, what a build would get of a context.
 //! - [`doctor_command`]: `zuwai doctor`, what the place it runs in allows.
+//! - [`login_command`]: `login` and `logout`.
 //! - [`source`], [`pairs`], [`registries`]: contexts and Dockerfiles, `NAME=value` flags, how registries are reached.
 //! - [`credentials`]: who we are to registries.
 //! - [`build_contexts`]: `--build-context`, what stands in place of images and stages.
@@ -45,6 +46,7 @@ mod flag_value;
 mod image_place;
 mod inspect_command;
 mod logging;
+mod login_command;
 mod moving;
 mod pairs;
 mod pflag;

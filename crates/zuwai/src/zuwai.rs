@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::failure::Failure;
 use crate::inspect_command;
+use crate::login_command;
 use crate::pull_command;
 use crate::push_command;
 use crate::terminal;
@@ -31,7 +32,8 @@ pub const COMMAND: Command = Command {
         ("help", "Print this help"),
         ("index", "Put images of several platforms together (not supported yet)"),
         ("inspect", "Show what an image is"),
-        ("login", "Log in to a registry (not supported yet)"),
+        ("login", "Log in to a registry"),
+        ("logout", "Log out from a registry"),
         ("pull", "Fetch an image into an OCI layout or an archive"),
         ("push", "Push an image that was built before"),
         ("version", "Print the version"),
@@ -52,6 +54,8 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
         "context" => return context_command::run(arguments),
         "copy" => return copy_command::run(arguments, environment),
         "inspect" => return inspect_command::run(arguments, environment),
+        "login" => return login_command::login(arguments, environment),
+        "logout" => return login_command::logout(arguments, environment),
         "pull" => return pull_command::run(arguments, environment),
         "push" => return push_command::run(arguments, environment),
         "doctor" => return doctor_command::run(arguments, environment),
@@ -83,13 +87,15 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
 
 /// What the help of a subcommand is made of.
 fn command(word: &str) -> Option<&'static Command> {
-    const COMMANDS: [&Command; 8] = [
+    const COMMANDS: [&Command; 10] = [
         &build_command::COMMAND,
         &check_command::COMMAND,
         &context_command::COMMAND,
         &copy_command::COMMAND,
         &doctor_command::COMMAND,
         &inspect_command::COMMAND,
+        &login_command::LOGIN,
+        &login_command::LOGOUT,
         &pull_command::COMMAND,
         &push_command::COMMAND,
     ];
