@@ -5,6 +5,7 @@
 mod archives;
 mod authentication;
 mod clouds;
+mod credentials_matrix;
 mod cuts;
 mod exchange;
 mod fault_matrix;

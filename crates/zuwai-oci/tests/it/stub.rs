@@ -83,6 +83,11 @@ impl Stub {
         Self { address, asked }
     }
 
+    /// All requests so far.
+    pub fn all_asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
     /// The requests so far, without the ones that ask whether a registry is there.
     pub fn asked(&self) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap();
