@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod doctor;
 mod help;
+mod login;
 mod mistakes;
 mod processes;
 mod program;
