@@ -8,7 +8,7 @@
 //! - [`named_context`]: what stands in place of images and stages
 //! - [`plan`]: what will be done, a pure function
 //! - [`images`]: the bases, resolved once each
-//! - [`checks`]: what is worth a warning
+//! - [`checks`]: what is worth a warning; [`format`](mod@format): whether the image can have its format
 //! - [`execute`]: doing it: trees, steps, layers
 //! - [`output`], [`promised_file`], [`immutable_tag`]: registries, archives, layouts, digest files
 //! - [`transfer`]: images from place to place, without a build
@@ -17,6 +17,7 @@
 pub mod checks;
 pub mod error;
 pub mod execute;
+pub mod format;
 pub mod hint;
 pub mod images;
 pub mod immutable_tag;
@@ -108,6 +109,7 @@ pub fn build(request: &BuildRequest, surroundings: &Surroundings) -> Result<Buil
     let checked = checks::warn(&dockerfile, &inputs, plan.as_ref().ok(), &images, ignore);
     let plan = plan?;
     checked?;
+    format::check(request, &plan, &images)?;
 
     let state = StateDir::create(&request.root_dir)?;
     state.remove_when_given_up(&surroundings.interrupt);

@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 use zuwai_layer::Digest;
 
 pub(crate) use gathering::Gathering;
-pub use kind::Converted;
-pub(crate) use kind::layers_in_family;
+pub use kind::{Converted, layers_in_family};
 
 use crate::descriptor::Descriptor;
 use crate::error::FormatError;

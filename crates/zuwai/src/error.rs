@@ -104,6 +104,11 @@ pub enum ProgramError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Layers that Docker's format does not have.
+    #[error(
+        "images in Docker's format have no zstd layers: leave out --compression=zstd, or take the format oci"
+    )]
+    ZstdInDocker,
     /// Two flags that cannot both be.
     #[error("{one} and {other} are two different things to print")]
     Contradiction {
@@ -214,6 +219,7 @@ impl ProgramError {
                 | Self::Output { .. }
                 | Self::CredentialSource { .. }
                 | Self::Place { .. }
+                | Self::ZstdInDocker
                 | Self::Contradiction { .. }
                 | Self::Login(_)
         )

@@ -102,6 +102,17 @@ pub fn family(word: &str) -> Option<Family> {
     }
 }
 
+/// The format of an image that is built, OCI's unless another was asked for, with layers of this compression.
+///
+/// # Errors
+/// When the format has no such layers.
+pub fn family_for(word: &str, compression: &str) -> Result<Family, ProgramError> {
+    match (family(word).unwrap_or_default(), compression) {
+        (Family::Docker, "zstd") => Err(ProgramError::ZstdInDocker),
+        (family, _) => Ok(family),
+    }
+}
+
 fn platform(flags: &Parsed) -> Result<Option<Platform>, ProgramError> {
     let parse = |text: &String| {
         Platform::parse(text).map_err(|source| ProgramError::Platform { flag: "--platform", source })

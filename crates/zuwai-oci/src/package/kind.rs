@@ -113,10 +113,7 @@ fn index_in(
 /// # Errors
 /// When a layer cannot be in it: Docker's images have no zstd layers, and of foreign ones only those with gzip. What is of
 /// no family stays as it is.
-pub(crate) fn layers_in_family(
-    family: Family,
-    layers: &[Descriptor],
-) -> Result<Vec<Descriptor>, FormatError> {
+pub fn layers_in_family(family: Family, layers: &[Descriptor]) -> Result<Vec<Descriptor>, FormatError> {
     let convert = |layer: &Descriptor| {
         let media_type = layer.media_type.in_family(family);
         let fits = media_type.family().is_none_or(|own| own == family);

@@ -12,7 +12,7 @@ use super::output::{self, Output};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor::request::isolation;
-use crate::moving::family;
+use crate::moving::family_for;
 use crate::pflag::Parsed;
 use crate::source;
 use crate::{build_contexts, building, pairs, registries, secrets, ssh};
@@ -64,7 +64,7 @@ pub fn from_flags(flags: &Parsed, context: &str, environment: &Environment) -> R
             "none" => Compression::None,
             _ => Compression::Gzip,
         },
-        family: family(flags.text("format")).unwrap_or_default(),
+        family: family_for(flags.text("format"), flags.text("compression"))?,
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         single_snapshot: false,
         ignore_paths: Vec::new(),

@@ -10,7 +10,7 @@ use zuwai_rootfs::step_mount::StepNetwork;
 
 use crate::environment::Environment;
 use crate::error::ProgramError;
-use crate::moving::family;
+use crate::moving::family_for;
 use crate::pflag::Parsed;
 use crate::source::{self, LookFirst};
 use crate::{build_contexts, building, pairs, registries, secrets, ssh};
@@ -66,7 +66,7 @@ pub fn from_flags(flags: &Parsed, environment: &Environment) -> Result<BuildRequ
             "zstd" => Compression::Zstd,
             _ => Compression::Gzip,
         },
-        family: family(flags.text("image-format")).unwrap_or_default(),
+        family: family_for(flags.text("image-format"), flags.text("compression"))?,
         level: Level::new(i32::try_from(flags.int("compression-level")).unwrap_or(i32::MAX)),
         single_snapshot: flags.bool("single-snapshot"),
         ignore_paths: flags.list("ignore-path").iter().map(PathBuf::from).collect(),
@@ -124,6 +124,7 @@ mod tests {
     use super::*;
     use crate::executor::flags::EXECUTOR;
     use crate::pflag::parse;
+    use zuwai_oci::media_type::Family;
 
     fn request(context: &std::path::Path, arguments: &[&str]) -> Result<BuildRequest, ProgramError> {
         let context = format!("--context={}", context.display());
@@ -150,6 +151,7 @@ mod tests {
                 "--target=final",
                 "--custom-platform=linux/arm/v7",
                 "--compression=zstd",
+                "--image-format=",
                 "--tar-path=/t.tar",
                 "--oci-layout-path=/layout",
                 "--digest-file=/digest",
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(request.outputs.digest_file, Some(PathBuf::from("/digest")));
         assert_eq!(request.target.as_deref(), Some("final"));
         assert_eq!(request.platform, Some(Platform::new("linux", "arm", "v7")));
-        assert_eq!(request.compression, Compression::Zstd);
+        assert_eq!((request.compression, request.family), (Compression::Zstd, Family::Oci));
         assert_eq!(request.ignore_paths, [PathBuf::from("/x")]);
         assert_eq!(request.root_dir, PathBuf::from("/state"));
         assert!(request.registry.insecure_registries.contains("r:5000"));
@@ -213,6 +215,7 @@ mod tests {
             (&["--no-push", "--target=a,b"], "more than one --target is not supported yet"),
             (&["--no-push", "--custom-platform=a/b/c/d"], "invalid value for --custom-platform"),
             (&["--no-push", "--label==x"], "invalid label \"=x\": its name is missing"),
+            (&["--no-push", "--image-format=docker", "--compression=zstd"], "images in Docker's format"),
             (&["--no-push", "--dockerfile=nope"], "there is no Dockerfile at"),
             (
                 &["--no-push", "--materialize", "--isolation=namespaces"],

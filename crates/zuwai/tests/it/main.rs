@@ -10,6 +10,7 @@ mod doctor;
 mod help;
 mod login;
 mod mistakes;
+mod moving;
 mod processes;
 mod program;
 mod scene;
