@@ -62,6 +62,24 @@ impl Transport {
         !repeated
     }
 
+    /// Some registries say what they ask for only where they are asked for their base address. `false` if this one said
+    /// it, or does not there either.
+    pub(super) async fn learn_from_base(
+        &self,
+        host: &Host,
+        base: &Url,
+        refusal: &Response,
+        call: &Call<'_>,
+    ) -> bool {
+        if refusal.headers().contains_key(WWW_AUTHENTICATE) {
+            return false;
+        }
+        match self.ask_base(call, base.clone()).await {
+            Ok(response) => self.learn(host, &response, false).await,
+            Err(_) => false,
+        }
+    }
+
     /// What to show for a request, as far as the registry has said what it wants.
     pub(super) async fn authorization(
         &self,

@@ -44,6 +44,8 @@ pub(crate) struct FilePart {
     pub(crate) offset: u64,
     /// How long it is.
     pub(crate) length: u64,
+    /// How much has been taken to be sent.
+    pub(crate) moved: Arc<AtomicU64>,
 }
 
 /// A body that can be sent once.
@@ -51,17 +53,20 @@ pub(crate) struct FilePart {
 pub(crate) struct OnceBody {
     /// How long it is.
     pub(crate) length: u64,
+    /// How much has been taken to be sent.
+    pub(crate) moved: Arc<AtomicU64>,
     part: Arc<Mutex<Option<BlobPart>>>,
 }
 
 impl OnceBody {
     /// A part of a blob of another registry.
-    pub(crate) fn new(part: BlobPart, length: u64) -> Self {
-        Self { length, part: Arc::new(Mutex::new(Some(part))) }
+    pub(crate) fn new(part: BlobPart, length: u64, moved: Arc<AtomicU64>) -> Self {
+        Self { length, moved, part: Arc::new(Mutex::new(Some(part))) }
     }
 
-    /// The body, if it was not taken before. What has been sent is counted in `moved`.
-    pub(super) fn take(&self, moved: Arc<AtomicU64>) -> Option<reqwest::Body> {
+    /// The body, if it was not taken before.
+    pub(super) fn take(&self) -> Option<reqwest::Body> {
+        let moved = self.moved.clone();
         let part = lock(&self.part).take()?;
         let pieces = part.into_stream().inspect(move |piece| {
             if let Ok(piece) = piece {
@@ -73,8 +78,9 @@ impl OnceBody {
 }
 
 impl FilePart {
-    /// The part as a body, read by a thread that stays a few pieces ahead. What has been taken is counted in `moved`.
-    pub(super) fn body(&self, moved: Arc<AtomicU64>) -> Result<reqwest::Body, OciError> {
+    /// The part as a body, read by a thread that stays a few pieces ahead.
+    pub(super) fn body(&self) -> Result<reqwest::Body, OciError> {
+        let moved = self.moved.clone();
         let file = open_at(&self.path, self.offset).at("open", &self.path)?;
         let (sender, receiver) = mpsc::channel(PIECES);
         let length = self.length;

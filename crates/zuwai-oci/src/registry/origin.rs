@@ -1,5 +1,6 @@
 //! Which scheme a registry speaks: HTTPS, or plain HTTP where that is allowed.
 
+use reqwest::Response;
 use url::Url;
 
 use crate::error::OciError;
@@ -43,13 +44,17 @@ impl Transport {
 
     /// Asks whether a registry is there; `true` if the answer is one that a registry gives.
     async fn probe(&self, call: &Call<'_>, url: Url) -> Result<bool, OciError> {
+        let response = self.ask_base(call, url).await?;
+        let header = response.headers().contains_key("docker-distribution-api-version");
+        Ok(header || matches!(response.status().as_u16(), 200 | 401 | 403))
+    }
+
+    /// What a registry answers to a request for its base address (distribution spec, "Determining support").
+    pub(super) async fn ask_base(&self, call: &Call<'_>, url: Url) -> Result<Response, OciError> {
         let request = self.client(call.reference.registry(), call.direction, &url).get(url.clone()).send();
         let stall = self.options().stall_timeout;
         match tokio::time::timeout(stall, request).await {
-            Ok(Ok(response)) => {
-                let header = response.headers().contains_key("docker-distribution-api-version");
-                Ok(header || matches!(response.status().as_u16(), 200 | 401 | 403))
-            }
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.failure(&call.request, &url, error)),
             Err(_) => Err(OciError::Timeout { request: call.request.clone(), seconds: stall.as_secs() }),
         }

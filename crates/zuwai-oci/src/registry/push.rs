@@ -131,7 +131,7 @@ impl Registry {
             Mounted::Done => return Ok(()),
             Mounted::Not(session) => session,
         };
-        let upload = |source| Upload { registry: self, reference, blob, source, request };
+        let upload = |source| Upload::new(self, reference, blob, source, request);
         match (store.size(&blob.digest), origin) {
             (Some(size), _) if size == blob.size => {
                 upload(BlobSource::Store(store, blob)).send(session).await

@@ -37,6 +37,7 @@ pub(crate) struct Attempts {
     policy: RetryPolicy,
     allowed: u32,
     failed: u32,
+    carried: u32,
 }
 
 impl Attempts {
@@ -45,12 +46,21 @@ impl Attempts {
             Direction::Pull => policy.pull,
             Direction::Push => policy.push,
         };
-        Self { policy, allowed, failed: 0 }
+        Self { policy, allowed, failed: 0, carried: 0 }
     }
 
     /// Something was gained since the last failure: the count begins anew.
     pub(crate) fn got_on(&mut self) {
         self.failed = 0;
+    }
+
+    /// Much was sent before the failure, though it may be lost: the registry is there, and the count begins anew; not more
+    /// often than attempts are allowed.
+    pub(crate) fn carried(&mut self) {
+        if self.carried < self.allowed {
+            self.carried += 1;
+            self.failed = 0;
+        }
     }
 
     /// Waits until it is time for another attempt; gives the error back if there is none to be made.
@@ -116,15 +126,15 @@ mod tests {
             (0, 429, Some(7), 7.0, 7.0),
             (0, 429, Some(120), 120.0, 120.0),
         ] {
-            let attempts = Attempts { policy, allowed: 3, failed };
+            let attempts = Attempts { policy, allowed: 3, failed, carried: 0 };
             let wait = attempts.wait_after(&refused(status, asked)).unwrap().as_secs_f64();
             assert!((least..=most).contains(&wait), "{failed} {status} {asked:?}: {wait}");
         }
         for (failed, status, asked) in [(3, 503, None), (0, 400, None), (0, 404, None), (0, 429, Some(121))] {
-            let attempts = Attempts { policy, allowed: 3, failed };
+            let attempts = Attempts { policy, allowed: 3, failed, carried: 0 };
             assert_eq!(attempts.wait_after(&refused(status, asked)), None, "{failed} {status} {asked:?}");
         }
-        let mut attempts = Attempts { policy, allowed: 3, failed: 3 };
+        let mut attempts = Attempts { policy, allowed: 3, failed: 3, carried: 0 };
         attempts.got_on();
         assert!(attempts.wait_after(&refused(503, None)).is_some());
     }

@@ -5,7 +5,6 @@
 //! is decided in one place. A request is made once: what to do when it fails is for who asked (`retry`).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
@@ -128,7 +127,9 @@ impl Transport {
                 // One challenge tells what the registry wants, another that a token ended while it was asked.
                 StatusCode::UNAUTHORIZED if own && (challenges == 0 || challenges == 1 && shown.earlier) => {
                     challenges += 1;
-                    if !self.learn(&host, &response, authorized).await {
+                    let known = self.learn(&host, &response, authorized).await
+                        || !authorized && self.learn_from_base(&host, base, &response, call).await;
+                    if !known {
                         return Err(self.refuse(response, call, shown.own).await);
                     }
                 }
@@ -184,7 +185,7 @@ impl Transport {
         if let Some(value) = authorization {
             builder = builder.header(AUTHORIZATION, value);
         }
-        let moved = Arc::new(AtomicU64::new(0));
+        let mut moved = Arc::default();
         let length = match &call.body {
             Body::Empty => {
                 if call.method != Method::GET && call.method != Method::HEAD {
@@ -197,14 +198,15 @@ impl Transport {
                 0
             }
             Body::File(part) => {
-                builder = builder.header(CONTENT_LENGTH, part.length).body(part.body(moved.clone())?);
+                builder = builder.header(CONTENT_LENGTH, part.length).body(part.body()?);
+                moved = part.moved.clone();
                 part.length
             }
             Body::Stream(once) => {
-                let body = once
-                    .take(moved.clone())
-                    .ok_or_else(|| OciError::Interrupted { request: call.request.clone() })?;
-                builder = builder.header(CONTENT_LENGTH, once.length).body(body);
+                let interrupted = || OciError::Interrupted { request: call.request.clone() };
+                builder =
+                    builder.header(CONTENT_LENGTH, once.length).body(once.take().ok_or_else(interrupted)?);
+                moved = once.moved.clone();
                 once.length
             }
         };

@@ -1,10 +1,13 @@
 //! One blob on its way into a repository (distribution spec, "Pushing blobs").
 //!
-//! A small blob goes with one POST and one PUT. A larger one goes with PATCH requests, whole or in pieces, and a PUT that
-//! ends the upload: so what a broken connection has carried is kept. After a failure the registry is asked how far it
-//! came (GET at the upload's address) and the rest is sent; an upload that the registry has forgotten is begun anew. The
-//! answer to the PUT is what is lost most often, after the work was done: the blob is looked for before that counts as a
-//! failure.
+//! A blob goes with PATCH requests, whole or in pieces, and a PUT that ends the upload, as docker and kaniko send it: not
+//! every registry takes content with the PUT, and what a broken connection has carried may be kept. After a failure the
+//! registry is asked how far it came (GET at the upload's address) and the rest is sent; an upload that the registry has
+//! forgotten is begun anew. The answer to the PUT is what is lost most often, after the work was done: the blob is looked
+//! for before that counts as a failure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
@@ -21,21 +24,23 @@ use crate::registry::retry::Attempts;
 use crate::registry::transport::{Call, Target, location};
 use crate::registry::{Direction, Registry};
 
-/// Largest blob that is sent with the PUT that ends its upload.
-const SMALL: u64 = 1 << 20;
 /// What proxies commonly take: tried from the largest to the smallest once one has refused a body as too large. Cloudflare
 /// takes 100 MB, nginx 1 MiB if it is not told otherwise; Amazon ECR takes no piece below 5 MiB but the last.
 const PIECE_SIZES: [u64; 6] = [90 << 20, 45 << 20, 20 << 20, 10 << 20, 5 << 20, 1_000_000];
+/// Bytes after which a connection that broke is taken to have worked. Less may not have left this machine.
+const MUCH: u64 = 8 << 20;
 /// How often an upload is begun anew after a refusal that speaks of its content or state.
 const RESTARTS: u32 = 2;
 
 /// A blob being uploaded.
 pub(super) struct Upload<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) reference: &'a Reference,
-    pub(super) blob: &'a Descriptor,
-    pub(super) source: BlobSource<'a>,
-    pub(super) request: &'a Request,
+    registry: &'a Registry,
+    reference: &'a Reference,
+    blob: &'a Descriptor,
+    source: BlobSource<'a>,
+    request: &'a Request,
+    /// Bytes of the last piece that were taken to be sent.
+    moved: Arc<AtomicU64>,
 }
 
 /// An upload that the registry has begun.
@@ -49,7 +54,17 @@ pub(super) struct Session {
     least: u64,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    pub(super) fn new(
+        registry: &'a Registry,
+        reference: &'a Reference,
+        blob: &'a Descriptor,
+        source: BlobSource<'a>,
+        request: &'a Request,
+    ) -> Self {
+        Self { registry, reference, blob, source, request, moved: Arc::default() }
+    }
+
     /// Sends the blob, in a session that was begun already if there is one.
     pub(super) async fn send(&self, begun: Option<Session>) -> Result<(), OciError> {
         let mut attempts = Attempts::new(self.registry.options().retry, Direction::Push);
@@ -84,6 +99,8 @@ impl Upload<'_> {
             if offset > furthest {
                 furthest = offset;
                 attempts.got_on();
+            } else if self.moved.load(Ordering::Relaxed) >= MUCH {
+                attempts.carried();
             }
             attempts.again(error).await?;
             session = match session {
@@ -102,15 +119,10 @@ impl Upload<'_> {
                 None => return Ok(()),
             },
         };
-        let whole = self.blob.size <= SMALL.min(piece.unwrap_or(u64::MAX)) && session.offset == 0;
-        while !whole && session.offset < self.blob.size {
+        while session.offset < self.blob.size {
             self.send_piece(session, piece).await?;
         }
-        let body = match whole {
-            true => self.source.body(0, self.blob.size).await?,
-            false => Body::Empty,
-        };
-        self.commit(session, body).await
+        self.commit(session).await
     }
 
     /// Sends a piece, or all that is left.
@@ -122,7 +134,8 @@ impl Upload<'_> {
         if length < self.blob.size {
             headers.insert(CONTENT_RANGE, range(session.offset, length));
         }
-        let body = self.source.body(session.offset, length).await?;
+        self.moved.store(0, Ordering::Relaxed);
+        let body = self.source.body(session.offset, length, self.moved.clone()).await?;
         let response = self.call(session, Method::PATCH, headers, body).await?;
         let sent = session.offset + length;
         session.address = self.address(&response, &session.address)?;
@@ -134,12 +147,12 @@ impl Upload<'_> {
         Ok(())
     }
 
-    async fn commit(&self, session: &mut Session, body: Body) -> Result<(), OciError> {
+    async fn commit(&self, session: &mut Session) -> Result<(), OciError> {
         let mut last = session.clone();
         // The registry's own parameters stay as they are: some are signed.
         last.address.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
         session.offset = self.blob.size;
-        let response = self.call(&last, Method::PUT, HeaderMap::new(), body).await?;
+        let response = self.call(&last, Method::PUT, HeaderMap::new(), Body::Empty).await?;
         check_stored_digest(&response, self.blob.digest, self.request)
     }
 

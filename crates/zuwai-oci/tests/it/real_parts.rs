@@ -1,15 +1,20 @@
 //! Registries as they stand in the field: behind proxies with limits, with their blobs in an object store.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
-use zuwai_oci::credentials::Credentials;
-use zuwai_oci::{Descriptor, MediaType, Registry, RegistryOptions, Store};
+use zuwai_oci::credentials::{Credential, Credentials};
+use zuwai_oci::error::OciError;
+use zuwai_oci::{Descriptor, Family, MediaType, Registry, RegistryOptions, Secret, Store};
+use zuwai_testkit::cache::scratch;
 use zuwai_testkit::need::{Need, REGISTRY, needs};
 use zuwai_testkit::nginx::Nginx;
 use zuwai_testkit::object_store::ObjectStore;
 use zuwai_testkit::registry::{PASSWORD, RegistryOptions as Real, USER};
+use zuwai_testkit::server::Server;
 
-use crate::sample::{client, empty_store, impatient, noise, reference};
+use crate::sample::{client, empty_store, image, impatient, noise, reference};
 
 /// A blob of this length in a store of its own.
 fn blob(length: usize) -> (tempfile::TempDir, Store, Descriptor) {
@@ -99,4 +104,44 @@ async fn blobs_in_an_object_store_are_fetched_without_the_registrys_credentials(
     fetched(&client, &real.reference("t/x"), &blob).await;
     let redirected = |request: &String| request.starts_with("GET") && request.ends_with("307");
     assert!(real.requests().iter().any(redirected), "{:#?}", real.requests());
+}
+
+/// Another implementation than distribution's: it asks everybody for a password, and speaks Basic alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_of_another_kind_takes_an_image_and_gives_it_back() {
+    if !needs(REGISTRY) || !needs(&[Need::Program("container-registry")]) {
+        return;
+    }
+    let dir = scratch("another-registry");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let storage = dir.path().join("storage");
+    std::fs::create_dir(&storage).unwrap();
+    let flags = ["-b", &address, "-p", PASSWORD, "-s", &storage.display().to_string()].map(str::to_owned);
+    let mut server = Server::start("container-registry", &flags, dir.path(), |_| {});
+    server.wait_until(Duration::from_secs(20), |_| TcpStream::connect(&address).ok());
+
+    let mut credentials = Credentials::default();
+    let password = Secret::new(PASSWORD);
+    credentials.insert(&address, Credential::Basic { username: USER.to_owned(), password });
+    let options = RegistryOptions { credentials, retry: impatient(), ..RegistryOptions::default() };
+    let client = Registry::new(options).unwrap();
+    for family in [Family::Oci, Family::Docker] {
+        let sample = image(family, "another");
+        let name = reference(&format!("{address}/team/app:{family:?}"));
+        client.check_push_permission(&name).await.unwrap();
+        client.push(&sample.image, &sample.store, &name).await.unwrap();
+        let found = client.resolve(&name, &"linux/amd64".parse().unwrap()).await.unwrap();
+        assert_eq!(found.image.manifest_bytes(), sample.image.manifest_bytes());
+        for layer in found.image.layers() {
+            fetched(&client, &name.to_string(), layer).await;
+        }
+    }
+    // Large enough for an upload with PATCH.
+    let (_directory, store, blob) = blob(5 << 20);
+    let name = format!("{address}/team/large");
+    client.push_blob(&reference(&name), &blob, &store, None).await.unwrap();
+    fetched(&client, &name, &blob).await;
+    let stranger = self::client().check_push_permission(&reference(&name)).await.unwrap_err();
+    assert!(matches!(stranger.root(), OciError::Unauthorized { .. }), "{stranger:?}");
 }

@@ -100,16 +100,21 @@ async fn an_upload_goes_where_the_registry_says_and_keeps_its_parameters() {
         ("POST", "/v2/t/x/blobs/uploads/") => {
             Some(Reply::status(202).header("Location", "../../../../../elsewhere/up?state=a%2Fb+c&x"))
         }
+        ("PATCH", target) if target.starts_with("/elsewhere/up?") => {
+            Some(Reply::status(202).header("Location", "/elsewhere/up?state=c%2Fd+e&y"))
+        }
         ("PUT", target) if target.starts_with("/elsewhere/up?") => Some(Reply::status(201)),
         _ => None,
     });
     let name = reference(&format!("{}/t/x:1", stub.address));
     client().push_blob(&name, &layer, &sample.store, None).await.unwrap();
     let asked = stub.asked();
-    let put = asked.iter().find(|asked| asked.method == "PUT").unwrap();
+    let sent = |method: &str| asked.iter().find(|asked| asked.method == method).unwrap();
     let digest = layer.digest.to_string().replace(':', "%3A");
-    assert_eq!(put.target, format!("/elsewhere/up?state=a%2Fb+c&x&digest={digest}"));
-    assert_eq!(zuwai_oci::Digest::of(&put.body), layer.digest);
+    assert_eq!(sent("PATCH").target, "/elsewhere/up?state=a%2Fb+c&x");
+    assert_eq!(zuwai_oci::Digest::of(&sent("PATCH").body), layer.digest);
+    assert_eq!(sent("PUT").target, format!("/elsewhere/up?state=c%2Fd+e&y&digest={digest}"));
+    assert!(sent("PUT").body.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,6 +162,7 @@ async fn a_blob_that_went_between_is_brought_again() {
             "HEAD" if asked.target.ends_with(&lost) && count(&heads) == 2 => Reply::status(404),
             "HEAD" => Reply::status(200),
             "POST" => Reply::status(202).header("Location", "/v2/t/x/blobs/uploads/1"),
+            "PATCH" => Reply::status(202).header("Location", "/v2/t/x/blobs/uploads/1"),
             "PUT" if asked.target.contains("/blobs/") => Reply::status(201),
             "PUT" if count(&puts) == 1 => Reply::body(400, refusal),
             "PUT" => Reply::status(201),

@@ -125,7 +125,7 @@ fn pushes() -> Vec<Row> {
         ("416",                    vec![(Fault::Status(416), 1)],                         "-            -            -            ok           ok     ok           -            -     -"),
         ("400 once",               vec![(Fault::Status(400), 1)],                         "Refused      Refused      ok           ok           ok     ok           ok           ok    Refused"),
         ("small bodies only",      vec![(Fault::BodyLimit(1_200_000), EVER)],             "-            -            -            ok           -      -            -            -     -"),
-        ("no bodies at all",       vec![(Fault::BodyLimit(0), EVER)],                     "-            -            -            Refused      -      -            Refused      -     Refused"),
+        ("no bodies at all",       vec![(Fault::BodyLimit(0), EVER)],                     "-            -            -            Refused      -      -            -            -     Refused"),
         ("cannot mount",           vec![(Fault::NotMounted, EVER)],                       "-            -            -            -            -      -            -            ok    -"),
         ("path as address",        vec![(Fault::Location(Place::Path), EVER)],            "ok           -            ok           ok           ok     -            -            -     -"),
         ("relative address",       vec![(Fault::Location(Place::Relative), EVER)],        "ok           -            ok           ok           ok     -            -            -     -"),
