@@ -97,7 +97,8 @@ pub(crate) fn promise_about(
     wanted.map(|(path, text)| Ok((PromisedFile::open(path)?, text))).collect()
 }
 
-/// A base that no step ran in was not fetched; an archive holds it all the same.
+/// A base that no step ran in was not fetched; an archive holds it all the same. Layers that may not be redistributed stay
+/// where they are: the archives say where.
 fn fetch_missing_layers(
     image: &Image,
     store: &Store,
@@ -108,7 +109,7 @@ fn fetch_missing_layers(
     let downloads: Vec<_> = image
         .layers()
         .iter()
-        .filter(|layer| !store.contains(&layer.digest))
+        .filter(|layer| !layer.media_type.is_foreign_layer() && !store.contains(&layer.digest))
         .filter_map(|layer| Some(registry.download(image.origins.get(&layer.digest)?, layer, store)))
         .collect();
     downloads.iter().try_for_each(|download| download.wait_blocking().map_err(BuildError::from))

@@ -146,6 +146,14 @@ impl Oracle {
 
     /// `docker buildx build`, without any flags.
     fn buildx(&self) -> Command {
+        let mut command = self.docker();
+        command.args(["buildx", "build", "--progress=plain"]);
+        command
+    }
+
+    /// `docker`, of this engine. It sees registries of the tests, and of files those in [`Oracle::folder`] ([`Oracle::inside`]).
+    #[must_use]
+    pub fn docker(&self) -> Command {
         let mut command = program("nsenter");
         command.args(["--mount", "--root", "--pid", "--target", &self.daemon.to_string()]);
         command.args([
@@ -154,8 +162,8 @@ impl Oracle {
             "DOCKER_HOST=unix:///mnt/d/docker.sock",
             "HOME=/tmp",
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "docker",
         ]);
-        command.args(["docker", "buildx", "build", "--progress=plain"]);
         command
     }
 
@@ -164,7 +172,12 @@ impl Oracle {
         flag.replace(&self.folder.display().to_string(), "/mnt/d")
     }
 
-    fn inside(&self, path: &Path) -> String {
+    /// Where the engine sees a path in [`Oracle::folder`].
+    ///
+    /// # Panics
+    /// If it is not there.
+    #[must_use]
+    pub fn inside(&self, path: &Path) -> String {
         let relative = path
             .strip_prefix(&self.folder)
             .unwrap_or_else(|_| panic!("{} is not in the oracle's folder", path.display()));

@@ -3,24 +3,43 @@
 // Stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
 
+#[path = "network/archives.rs"]
+mod archives;
+#[path = "network/foreign.rs"]
+mod foreign;
+#[path = "network/mirrors.rs"]
+mod mirrors;
+#[path = "network/proxies.rs"]
+mod proxies;
+#[path = "network/tags.rs"]
+mod tags;
+#[path = "network/weather.rs"]
+mod weather;
+
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use zuwai_testkit::base::Base;
 use zuwai_testkit::cache::scratch;
-use zuwai_testkit::command::{Finished, clean, must, program, run};
+use zuwai_testkit::command::{Finished, clean, program, run};
 use zuwai_testkit::fault_registry::{Fault, FaultRegistry, Operation};
 use zuwai_testkit::image::Image;
 use zuwai_testkit::need::{Need, REGISTRY, needs};
-use zuwai_testkit::registry::Registry;
+use zuwai_testkit::registry::{PASSWORD, Registry, USER};
 use zuwai_testkit::zuwai;
 
 /// A folder with a Dockerfile in which `REGISTRY` is replaced, and a file that is always the same.
 fn context(registry: &Registry, dockerfile: &str) -> TempDir {
+    folder(&dockerfile.replace("REGISTRY", &registry.address()))
+}
+
+/// The same with a Dockerfile as it is.
+fn folder(dockerfile: &str) -> TempDir {
     let dir = scratch("network");
-    std::fs::write(dir.path().join("Dockerfile"), dockerfile.replace("REGISTRY", &registry.address()))
-        .unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "always the same\n").unwrap();
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
@@ -41,6 +60,30 @@ fn built(dir: &Path, flags: &[String]) -> Finished {
 
 fn ready() -> bool {
     needs(REGISTRY) && needs(&[Need::Root, Need::Program("busybox")])
+}
+
+/// Puts busybox into a registry of faults, as `REPOSITORY:TAG`.
+fn seed(registry: &FaultRegistry, name: &str) {
+    let (repository, tag) = name.split_once(':').unwrap();
+    let blobs = Base::Busybox.layout().join("blobs/sha256");
+    let manifest = Image::layout(&Base::Busybox.layout()).manifest;
+    for blob in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        let digest = blob["digest"].as_str().unwrap();
+        assert_eq!(registry.put_blob(repository, &blobs.join(&digest["sha256:".len()..])), digest);
+    }
+    let media_type = manifest["mediaType"].as_str().unwrap();
+    registry.put_manifest(repository, Some(tag), media_type, manifest.to_string().as_bytes());
+}
+
+/// A folder with docker's `config.json` for these registries.
+fn credentials(registries: &[&FaultRegistry]) -> TempDir {
+    let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let auths: serde_json::Map<String, serde_json::Value> =
+        registries.iter().map(|registry| (registry.address(), serde_json::json!({"auth": auth}))).collect();
+    let dir = scratch("docker-config");
+    let text = serde_json::json!({"auths": auths}).to_string();
+    std::fs::write(dir.path().join("config.json"), text).unwrap();
+    dir
 }
 
 fn base_layer(registry: &Registry) -> String {
@@ -124,19 +167,12 @@ fn a_layer_that_was_damaged_on_its_way_is_fetched_and_unpacked_again() {
     if !ready() {
         return;
     }
-    let real = Registry::plain();
     let faulty = FaultRegistry::start();
-    Base::Busybox.push(&real);
-    let source = format!("docker://{}", real.reference("busybox"));
-    let target = format!("docker://{}", faulty.reference("busybox"));
-    must(
-        "skopeo",
-        ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target],
-    );
-    let dir = scratch("network");
-    let dockerfile = format!("FROM {}\nRUN cat /etc/passwd > /copy\n", faulty.reference("busybox"));
-    std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
-    let layer = base_layer(&real);
+    seed(&faulty, "busybox:latest");
+    let dir = folder(&format!("FROM {}\nRUN cat /etc/passwd > /copy\n", faulty.reference("busybox")));
+    let manifest = faulty.manifest("busybox", "latest").unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
     let damage = faulty.fault(Operation::BlobGet, Fault::Corrupt { at: 100_000 }).of(&layer);
     let finished = built(dir.path(), &["--no-push".to_owned()]);
     assert!(finished.all().contains("fetching the layer again"), "{}", finished.all());

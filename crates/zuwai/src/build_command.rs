@@ -45,11 +45,13 @@ const ROOT_FLAG: &str = "--root-dir";
 /// When anything goes wrong.
 pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Failure> {
     let usage = |error: ProgramError| Failure::usage(error, COMMAND.hint());
-    let parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
+    let mut parsed = pflag::parse(COMMAND.flags, arguments).map_err(|error| usage(error.into()))?;
     if parsed.help {
         terminal::print(&COMMAND.help());
         return Ok(0);
     }
+    let variable = |name: &str| environment.get(name).map(str::to_owned);
+    parsed.fill_from_environment(variable).map_err(|error| usage(error.into()))?;
     let [context] = parsed.positional.as_slice() else {
         return Err(usage(ProgramError::Arguments {
             command: COMMAND.name,

@@ -2,9 +2,9 @@
 
 use crate::environment::Environment;
 use crate::error::ProgramError;
-use crate::executor::flags::{PUSH_IGNORE_IMMUTABLE_TAG_ERRORS, REGISTRY};
+use crate::executor::flags::{PUSH_IGNORE_IMMUTABLE_TAG_ERRORS, REGISTRY, SKIP_PUSH_PERMISSION_CHECK};
 use crate::failure::Failure;
-use crate::flag_value::Kind::{Bool, Text};
+use crate::flag_value::Kind::Text;
 use crate::image_place;
 use crate::moving::{self, DEBUG, IMAGE_FORMAT, PLATFORM, QUIET, ROOT_DIR};
 use crate::pflag::{Flag, flag, join};
@@ -31,7 +31,7 @@ const OWN: &[Flag] = &[
     PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
     QUIET,
     ROOT_DIR,
-    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
+    SKIP_PUSH_PERMISSION_CHECK,
 ];
 
 /// Runs `zuwai copy`; the exit code.

@@ -16,9 +16,12 @@ use crate::credentials::{CONFIG_FILE, helpers};
 use crate::environment::Environment;
 use crate::error::ProgramError;
 use crate::executor;
+use crate::executor::flags::{
+    IMAGE_DOWNLOAD_RETRY, INSECURE_REGISTRY, REGISTRY_CERTIFICATE, REGISTRY_CLIENT_CERT,
+    SKIP_TLS_VERIFY_REGISTRY,
+};
 use crate::failure::Failure;
-use crate::flag_value::Kind::List;
-use crate::pflag::{self, Flag, Parsed, flag};
+use crate::pflag::{self, Flag, Parsed, join};
 use crate::usage::Command;
 use crate::{build_command, registries, terminal};
 
@@ -36,7 +39,7 @@ pub const LOGIN: Command = Command {
     arguments: "[REGISTRY]",
     about: ABOUT,
     subcommands: &[],
-    flags: &LOGIN_FLAGS,
+    flags: LOGIN_FLAGS,
 };
 
 /// What `zuwai logout --help` says.
@@ -57,13 +60,17 @@ pub const EXECUTOR_LOGIN: Command = Command {
     flags: executor::flags::LOGIN,
 };
 
-const LOGIN_FLAGS: [Flag; 5] = [
-    executor::flags::LOGIN[0],
-    executor::flags::LOGIN[1],
-    executor::flags::LOGIN[2],
-    flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several"),
-    flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several"),
+// What concerns the one registry that is asked; it has no mirrors here, and no other is asked who we are.
+const REACHED: &[Flag] = &[
+    IMAGE_DOWNLOAD_RETRY,
+    INSECURE_REGISTRY,
+    REGISTRY_CERTIFICATE,
+    REGISTRY_CLIENT_CERT,
+    SKIP_TLS_VERIFY_REGISTRY,
 ];
+
+const LOGIN_FLAGS: &[Flag] =
+    &join::<{ executor::flags::LOGIN.len() + REACHED.len() }>(executor::flags::LOGIN, REACHED);
 
 /// Why a login is not even tried.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,12 @@
 
 use crate::environment::Environment;
 use crate::error::ProgramError;
-use crate::executor::flags::{self, DESTINATION, PUSH_IGNORE_IMMUTABLE_TAG_ERRORS, REGISTRY};
+use crate::executor::flags::{
+    self, DESTINATION, PUSH_IGNORE_IMMUTABLE_TAG_ERRORS, REGISTRY, SKIP_PUSH_PERMISSION_CHECK,
+};
 use crate::executor::request as executor_request;
 use crate::failure::Failure;
-use crate::flag_value::Kind::{Bool, Text};
+use crate::flag_value::Kind::Text;
 use crate::logging;
 use crate::moving::{self, DEBUG, IMAGE_FORMAT, PLATFORM, QUIET, ROOT_DIR};
 use crate::pflag::{Flag, Parsed, flag, join};
@@ -36,7 +38,7 @@ const OWN: &[Flag] = &[
     PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
     QUIET,
     ROOT_DIR,
-    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
+    SKIP_PUSH_PERMISSION_CHECK,
 ];
 
 /// What `executor push --help` says.

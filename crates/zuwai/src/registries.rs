@@ -1,5 +1,7 @@
 //! How registries are reached: from flags and environment to [`RegistryOptions`], read before anything is unpacked.
 
+#[cfg(test)]
+mod every_command;
 mod mirrors;
 mod size;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use serde::Serialize;
+use zuwai_layer::Digest;
 
 use super::append_blob;
 use super::tar::TarWriter;
@@ -22,10 +23,14 @@ struct Entry {
     config: String,
     repo_tags: Vec<String>,
     layers: Vec<String>,
+    /// By diff ID, the descriptors of layers that may not be redistributed, with the addresses they can be had from.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    layer_sources: BTreeMap<Digest, Descriptor>,
 }
 
 /// Writes `docker save`'s format, which `docker load`, `podman load` and skopeo's `docker-archive:` read. Streams; the
-/// layers must be in the store. `names` become the image's tags; names without a tag have none there.
+/// layers must be in the store, but for those that may not be redistributed: of these the archive says where they are.
+/// `names` become the image's tags; names without a tag have none there.
 ///
 /// File names are those that kaniko's archives have: `sha256:HEX` for the config, `HEX.tar.gz` for a layer.
 pub fn write_docker_archive(
@@ -41,6 +46,7 @@ pub fn write_docker_archive(
         config: image.config_digest().to_string(),
         repo_tags: tagged.iter().map(|(name, tag)| format!("{name}:{tag}")).collect(),
         layers: image.layers().iter().map(file_name).collect(),
+        layer_sources: foreign_layers(image),
     };
     let mut archive = TarWriter::new(out, "docker archive");
     archive.bytes("manifest.json", &go_json::to_vec(&[entry]).map_err(json)?)?;
@@ -57,12 +63,22 @@ pub fn write_docker_archive(
     archive.bytes(&image.config_digest().to_string(), image.config_bytes())?;
     let mut seen = BTreeSet::new();
     for layer in image.layers() {
+        if layer.media_type.is_foreign_layer() && !store.contains(&layer.digest) {
+            continue;
+        }
         // Names must not repeat, and an image may have the same layer twice.
         if seen.insert(layer.digest) {
             append_blob(&mut archive, &file_name(layer), store, layer)?;
         }
     }
     archive.finish()
+}
+
+/// docker's `LayerSources`.
+fn foreign_layers(image: &Image) -> BTreeMap<Digest, Descriptor> {
+    let diff_ids = image.config().rootfs.diff_ids.iter().copied();
+    let layers = diff_ids.zip(image.layers().iter().cloned());
+    layers.filter(|(_, layer)| layer.media_type.is_foreign_layer()).collect()
 }
 
 fn file_name(layer: &Descriptor) -> String {

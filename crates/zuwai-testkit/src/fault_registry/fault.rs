@@ -141,7 +141,9 @@ pub enum Place {
 pub enum Fault {
     /// A refusal; nothing is done.
     Status(u16),
-    /// The same with a Retry-After.
+    /// A refusal with this status, code and message; nothing is done.
+    Refusal(u16, &'static str, &'static str),
+    /// As [`Fault::Status`], with a Retry-After.
     Later(u16, RetryAfter),
     /// 401 with a challenge; the token that was shown is worth nothing any more.
     Expired,

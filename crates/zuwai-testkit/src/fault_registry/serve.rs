@@ -106,6 +106,7 @@ impl Exchange<'_> {
         let refusal = |status: u16| Answer::refusal(status, code(status), "as ordered");
         let answer = match fault {
             Some(Fault::Status(status)) => refusal(*status),
+            Some(Fault::Refusal(status, code, message)) => Answer::refusal(*status, code, message),
             Some(Fault::Later(status, when)) => refusal(*status).header("Retry-After", &written(*when)),
             Some(Fault::Expired) => {
                 if let Some(tokens) = &self.state.tokens {

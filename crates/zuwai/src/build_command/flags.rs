@@ -4,8 +4,9 @@
 //! anyway.
 
 use crate::executor::flags::{
-    CREDENTIAL_HELPERS, IMAGE_DOWNLOAD_RETRY, JOBS, PUSH_CHUNK_SIZE, PUSH_RETRY, REGISTRY_CERTIFICATE,
-    REGISTRY_CLIENT_CERT, REGISTRY_MAP, REGISTRY_MIRROR, SKIP_DEFAULT_REGISTRY_FALLBACK,
+    CREDENTIAL_HELPERS, IMAGE_DOWNLOAD_RETRY, JOBS, PUSH_CHUNK_SIZE, PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    PUSH_RETRY, REGISTRY_CERTIFICATE, REGISTRY_CLIENT_CERT, REGISTRY_MAP, REGISTRY_MIRROR,
+    SKIP_DEFAULT_REGISTRY_FALLBACK, SKIP_PUSH_PERMISSION_CHECK,
 };
 use crate::flag_value::Kind::{Bool, CommaList, Int, List, Text, Word};
 use crate::pflag::{Flag, flag};
@@ -67,6 +68,8 @@ pub const BUILD: &[Flag] = &[
     IMAGE_DOWNLOAD_RETRY,
     PUSH_RETRY,
     PUSH_CHUNK_SIZE,
+    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
+    SKIP_PUSH_PERMISSION_CHECK,
     // What is said.
     flag(
         "progress",
@@ -74,7 +77,6 @@ pub const BUILD: &[Flag] = &[
         "form of the progress",
     )
     .default("auto")
-    .environment("BUILDKIT_PROGRESS")
     .later(&["auto", "plain", "quiet"]),
     flag("quiet", Bool, "print nothing but the image's digest").short('q'),
     flag("debug", Bool, "say more").short('D'),

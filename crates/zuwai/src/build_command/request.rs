@@ -136,7 +136,8 @@ fn outputs(flags: &Parsed, root_dir: &std::path::Path) -> Result<(Outputs, Optio
         default_layout = Some(directory.clone());
         outputs.oci_layout = Some(directory);
     }
-    outputs.check_push_permission = push;
+    outputs.check_push_permission = push && !flags.bool("skip-push-permission-check");
+    outputs.ignore_immutable_tags = flags.bool("push-ignore-immutable-tag-errors");
     *(if push { &mut outputs.push } else { &mut outputs.names }) = names;
     Ok((outputs, default_layout))
 }

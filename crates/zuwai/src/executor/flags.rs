@@ -27,7 +27,7 @@ pub const IMAGE_DOWNLOAD_RETRY: Flag =
     flag("image-download-retry", Int, "how often a failed download is tried again; at least 4 times");
 const INSECURE: Flag = flag("insecure", Bool, "push over plain HTTP");
 const INSECURE_PULL: Flag = flag("insecure-pull", Bool, "pull over plain HTTP");
-const INSECURE_REGISTRY: Flag =
+pub const INSECURE_REGISTRY: Flag =
     flag("insecure-registry", List, "registry to talk plain HTTP to; repeat for several");
 /// `buildah build` has it too; there 0 is no limit.
 pub const JOBS: Flag =
@@ -64,11 +64,13 @@ pub const REGISTRY_MIRROR: Flag =
         .environment("KANIKO_REGISTRY_MIRROR");
 pub const SKIP_DEFAULT_REGISTRY_FALLBACK: Flag =
     flag("skip-default-registry-fallback", Bool, "do not ask a registry itself when its mirrors fail");
+pub const SKIP_PUSH_PERMISSION_CHECK: Flag =
+    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed");
 const SKIP_TLS_VERIFY: Flag =
     flag("skip-tls-verify", Bool, "push without checking the registry's certificate");
 const SKIP_TLS_VERIFY_PULL: Flag =
     flag("skip-tls-verify-pull", Bool, "pull without checking the registry's certificate");
-const SKIP_TLS_VERIFY_REGISTRY: Flag =
+pub const SKIP_TLS_VERIFY_REGISTRY: Flag =
     flag("skip-tls-verify-registry", List, "registry whose certificate is not checked; repeat for several");
 
 /// The flags of `executor`.
@@ -150,7 +152,7 @@ pub const EXECUTOR: &[Flag] = &[
     flag("secret", Secret, "secret for RUN --mount=type=secret: id=ID[,src=FILE][,env=VARIABLE]"),
     flag("single-snapshot", Bool, "make one layer of all that a stage changes"),
     SKIP_DEFAULT_REGISTRY_FALLBACK,
-    flag("skip-push-permission-check", Bool, "do not check before the build that the push will be allowed"),
+    SKIP_PUSH_PERMISSION_CHECK,
     SKIP_TLS_VERIFY,
     SKIP_TLS_VERIFY_PULL,
     SKIP_TLS_VERIFY_REGISTRY,
@@ -201,11 +203,7 @@ pub const REGISTRY: &[Flag] = &[
 /// The flags of `executor push`.
 pub const PUSH: &[Flag] = &join::<{ PUSH_OWN.len() + REGISTRY.len() }>(PUSH_OWN, REGISTRY);
 
-const PUSH_OWN: &[Flag] = &[
-    DESTINATION,
-    PUSH_IGNORE_IMMUTABLE_TAG_ERRORS,
-    flag("skip-push-permission-check", Bool, "do not check first that the push will be allowed"),
-];
+const PUSH_OWN: &[Flag] = &[DESTINATION, PUSH_IGNORE_IMMUTABLE_TAG_ERRORS, SKIP_PUSH_PERMISSION_CHECK];
 
 /// The flags of `executor login`.
 pub const LOGIN: &[Flag] = &[
