@@ -70,6 +70,28 @@ fn a_login_is_kept_if_the_registry_accepts_it() {
     }
 }
 
+/// Nothing but the flags says whom to trust and what to show.
+#[test]
+fn a_registry_with_certificates_of_its_own_is_logged_in_to() {
+    if !needs(REGISTRY) || !needs(&[Need::Program("htpasswd"), Need::Program("openssl")]) {
+        return;
+    }
+    let registry = RegistryOptions::plain().basic().client_certificates().start();
+    let address = registry.address();
+    let (certificate, key) = registry.certificates().unwrap().client();
+    let trusted = format!("--registry-certificate={address}={}", registry.authority().unwrap().display());
+    let shown = format!("--registry-client-cert={address}={},{}", certificate.display(), key.display());
+    for (flags, code) in [(&[][..], 1), (&[&trusted], 1), (&[&shown], 1), (&[&trusted, &shown], 0)] {
+        let home = tempfile::tempdir().unwrap();
+        let mut arguments = vec!["login", "-u", USER, "--password-stdin", address.as_str()];
+        arguments.extend(flags.iter().map(|flag| flag.as_str()));
+        let (ended, _, errors) = run(home.path(), &arguments, &[], &format!("{PASSWORD}\n"));
+        assert_eq!(ended, Some(code), "{flags:?}: {errors}");
+        assert_eq!(home.path().join(".docker/config.json").exists(), code == 0, "{flags:?}");
+        assert!(!errors.contains(PASSWORD), "{errors}");
+    }
+}
+
 #[test]
 fn the_executor_keeps_what_it_is_given() {
     let home = tempfile::tempdir().unwrap();
