@@ -1,6 +1,7 @@
 //! Which credential goes to which address: every kind of credential, through every operation, with a recorder at every
 //! place that fails on any other sight of a secret, and a look through all that is logged and said.
 
+mod hosts;
 mod log;
 mod recorder;
 mod scene;

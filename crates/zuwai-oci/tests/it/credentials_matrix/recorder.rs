@@ -7,8 +7,22 @@ use url::form_urlencoded;
 use crate::stub::Asked;
 
 /// The secrets of the matrix, each with characters that encodings change.
-pub const SECRETS: [&str; 11] =
-    [PASSWORD, IDENTITY, REGISTRY, ACCESS, HELPER, HELPER_IDENTITY, VARIABLE, CI, CLIENT, CLOUD, SIGNATURE];
+pub const SECRETS: [&str; 14] = [
+    PASSWORD,
+    IDENTITY,
+    REGISTRY,
+    ACCESS,
+    HELPER,
+    HELPER_IDENTITY,
+    VARIABLE,
+    CI,
+    CLIENT,
+    CLOUD,
+    SIGNATURE,
+    SIBLING,
+    MIRROR,
+    PROXY,
+];
 pub const PASSWORD: &str = "canary-password/+&=%1";
 pub const IDENTITY: &str = "canary-identity/+&=%2";
 pub const REGISTRY: &str = "canary-registry-token/+=3";
@@ -22,6 +36,11 @@ pub const CLOUD: &str = "canary-cloud/+&=%10";
 /// In the address of a blob, as storage services sign them.
 pub const SIGNATURE: &str = "canary-signature.11";
 
+/// Of somebody else in the same registry, or at another.
+pub const SIBLING: &str = "canary-sibling/+&=%12";
+pub const MIRROR: &str = "canary-mirror/+&=%13";
+pub const PROXY: &str = "canary-proxy/+&=%14";
+
 /// How a secret may be shown at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -29,6 +48,8 @@ pub enum Form {
     Basic(&'static str, &'static str),
     /// The Authorization header with a token.
     Bearer(&'static str),
+    /// The Proxy-Authorization header with user name and password.
+    Proxy(&'static str, &'static str),
     /// A field of a form in the body.
     Field(&'static str, &'static str),
     /// The query of an address that somebody else made.
@@ -37,12 +58,11 @@ pub enum Form {
 
 impl Form {
     /// Takes what may be shown out of a request; `true` if it was there.
-    fn take_from(&self, asked: &mut Asked) -> bool {
+    pub fn take_from(&self, asked: &mut Asked) -> bool {
         match self {
-            Self::Basic(user, secret) => {
-                take_header(asked, &format!("Basic {}", STANDARD.encode(format!("{user}:{secret}"))))
-            }
-            Self::Bearer(secret) => take_header(asked, &format!("Bearer {secret}")),
+            Self::Basic(user, secret) => take_header(asked, "authorization", &basic(user, secret)),
+            Self::Proxy(user, secret) => take_header(asked, "proxy-authorization", &basic(user, secret)),
+            Self::Bearer(secret) => take_header(asked, "authorization", &format!("Bearer {secret}")),
             Self::Field(name, secret) => {
                 let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, secret).finish();
                 let body = String::from_utf8_lossy(&asked.body).into_owned();
@@ -65,9 +85,13 @@ impl Form {
     }
 }
 
-fn take_header(asked: &mut Asked, value: &str) -> bool {
+fn basic(user: &str, secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{secret}")))
+}
+
+fn take_header(asked: &mut Asked, name: &str, value: &str) -> bool {
     let before = asked.headers.len();
-    asked.headers.retain(|(name, own)| !(name.eq_ignore_ascii_case("authorization") && own == value));
+    asked.headers.retain(|(own, shown)| !(own.eq_ignore_ascii_case(name) && shown == value));
     before == asked.headers.len() + 1
 }
 
@@ -101,9 +125,31 @@ pub fn check_text(what: &str, text: &str) {
     }
 }
 
-/// Ways to write a secret: as it is, quoted, for addresses, and in the middle of something in base64.
+/// Encoded as a part of an address (RFC 3986, 2).
+fn percent(text: &str) -> String {
+    let encode = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ways to write a secret: as it is, quoted, in hexadecimal digits, as numbers, for addresses, and in the middle of something in base64.
 pub fn forms(secret: &str) -> Vec<String> {
-    let mut forms = vec![secret.to_owned(), form_urlencoded::byte_serialize(secret.as_bytes()).collect()];
+    let mut forms = vec![
+        secret.to_owned(),
+        form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        percent(secret),
+        secret.replace('/', "\\/"),
+        secret.replace('&', "\\u0026"),
+        hex(secret.as_bytes()),
+        hex(secret.as_bytes()).to_uppercase(),
+        format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).to_owned(),
+    ];
     for offset in 0..3 {
         let bytes = [&[0; 2][..offset], secret.as_bytes()].concat();
         // Letters that say something of what is around are left out.
@@ -124,6 +170,10 @@ fn secrets_are_found_in_every_form() {
         STANDARD.encode(format!("me:{HELPER}:more")),
         URL_SAFE.encode(format!("u:{CI}")),
         format!("https://a.io/?refresh_token={encoded}&x=y"),
+        format!("https://a.io/{}", percent(MIRROR)),
+        format!("{{\"secret\": \"{}\"}}", SIBLING.replace('/', "\\/")),
+        hex(format!("user:{PROXY}").as_bytes()),
+        format!("{:?}", format!("user:{PASSWORD}").as_bytes()),
     ] {
         assert!(std::panic::catch_unwind(|| check_text("this", &text)).is_err(), "{text}");
     }
