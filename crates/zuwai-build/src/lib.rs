@@ -12,7 +12,7 @@
 //! - [`execute`]: doing it: trees, steps, layers
 //! - [`output`], [`promised_file`], [`immutable_tag`]: registries, archives, layouts, digest files
 //! - [`transfer`]: images from place to place, without a build
-//! - [`state_dir`], [`redact`], [`error`], [`hint`]: what the user can do about an error
+//! - [`state_dir`], [`error`], [`hint`]: what the user can do about an error
 
 pub mod checks;
 pub mod error;
@@ -25,7 +25,6 @@ pub mod named_context;
 pub mod output;
 pub mod plan;
 pub mod promised_file;
-pub mod redact;
 pub mod request;
 pub mod secret;
 pub mod ssh;

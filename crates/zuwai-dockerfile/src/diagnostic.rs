@@ -4,6 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::redact::{masked, without_passwords};
 use crate::source::{Position, Source, Span};
 
 /// How many characters of a long line are shown.
@@ -25,7 +26,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// BuildKit's name of the check that found it, for warnings.
     pub rule: Option<&'static str>,
-    /// What is wrong, in BuildKit's words where it has words.
+    /// What is wrong, in BuildKit's words where it has words; without the passwords of addresses.
     pub message: String,
     /// Where.
     pub span: Span,
@@ -36,7 +37,8 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place.
     pub fn error(span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Error, rule: None, message: message.into(), span, help: None }
+        let message = without_passwords(&message.into());
+        Diagnostic { severity: Severity::Error, rule: None, message, span, help: None }
     }
 
     /// A warning of a named check at a place.
@@ -44,7 +46,7 @@ impl Diagnostic {
         Diagnostic {
             severity: Severity::Warning,
             rule: Some(rule),
-            message: message.into(),
+            message: without_passwords(&message.into()),
             span,
             help: None,
         }
@@ -81,7 +83,7 @@ impl Diagnostic {
 
     /// The part of the first line that is shown, what stands under it before the carets, and how many carets.
     fn window(&self, source: &Source, place: Position) -> (String, String, usize) {
-        let line = source.line(place.line);
+        let line = masked(source.line(place.line));
         let first = place.column - 1;
         let from = if first > WINDOW / 2 { first - WINDOW / 4 } else { 0 };
         // Control characters could move the terminal's cursor; a tab stays one character wide so that carets fit.

@@ -14,6 +14,7 @@
 //! - `instruction` and [`parse`]: from logical lines to the tree
 //! - [`expand`], [`pattern`], [`resolve`]: variables
 //! - [`stage`], [`predefined`]: what the language alone says about stages and about arguments nobody declares
+//! - [`redact`]: passwords kept out of what is shown
 //! - [`lint`]: BuildKit's build checks, under BuildKit's names for them
 
 pub mod ast;
@@ -34,6 +35,7 @@ pub mod mount;
 pub mod parse;
 pub mod pattern;
 pub mod predefined;
+pub mod redact;
 pub mod resolve;
 pub mod source;
 pub mod stage;

@@ -1,4 +1,6 @@
-//! Texts of instructions without the passwords in their addresses, for logs.
+//! Texts of instructions without the passwords in their addresses, for logs and messages.
+
+use std::ops::Range;
 
 /// What stands for a password.
 const REDACTED: &str = "xxxxx";
@@ -7,29 +9,73 @@ const REDACTED: &str = "xxxxx";
 #[must_use]
 pub fn without_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + "://".len());
-        shown.push_str(before);
-        let end = after.find(|char: char| char == '/' || char == '"' || char.is_whitespace());
-        let (authority, tail) = after.split_at(end.unwrap_or(after.len()));
-        match authority.rsplit_once('@') {
-            Some((user, host)) => {
-                let name = user.split(':').next().unwrap_or_default();
-                shown.push_str(name);
-                if user.contains(':') {
-                    shown.push(':');
-                    shown.push_str(REDACTED);
-                }
-                shown.push('@');
-                shown.push_str(host);
-            }
-            None => shown.push_str(authority),
-        }
-        rest = tail;
+    let mut end = 0;
+    for password in passwords(text) {
+        shown.push_str(&text[end..password.start]);
+        shown.push_str(REDACTED);
+        end = password.end;
     }
-    shown.push_str(rest);
-    shown
+    shown + &text[end..]
+}
+
+/// An image's name, or what should be one, without a password before its host.
+pub(crate) fn name_without_password(name: &str) -> String {
+    match password_of_name(name, 0..name.len()) {
+        Some(password) => format!("{}{REDACTED}{}", &name[..password.start], &name[password.end..]),
+        None => name.to_owned(),
+    }
+}
+
+/// The line with every letter of a password an asterisk, so that all else stays in its column. In an image's name, which
+/// is behind FROM or `--from=`, a password needs no scheme.
+pub(crate) fn masked(line: &str) -> String {
+    const FLAG: &str = "--from=";
+    let mut hidden = passwords(line);
+    let is_from = line.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("from"));
+    hidden.extend(words(line).filter_map(|word| match line[word.start..].starts_with(FLAG) {
+        true => password_of_name(line, word.start + FLAG.len()..word.end),
+        false if is_from => password_of_name(line, word),
+        false => None,
+    }));
+    let mask = |(at, char)| if hidden.iter().any(|range| range.contains(&at)) { '*' } else { char };
+    line.char_indices().map(mask).collect()
+}
+
+/// Where the passwords of addresses are, in order.
+fn passwords(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = text[from..].find("://") {
+        let start = from + at + "://".len();
+        let end = text[start..].find(|char: char| char == '/' || char == '"' || char.is_whitespace());
+        let end = end.map_or(text.len(), |length| start + length);
+        let user = text[start..end].rfind('@').map(|length| &text[start..start + length]);
+        if let Some((name, password)) = user.and_then(|user| user.split_once(':')) {
+            let start = start + name.len() + 1;
+            found.push(start..start + password.len());
+        }
+        from = end;
+    }
+    found
+}
+
+/// The words of a line.
+fn words(line: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    line.split_inclusive(char::is_whitespace).map(move |piece| {
+        let start = next;
+        next += piece.len();
+        start..start + piece.trim_end().len()
+    })
+}
+
+/// Where the password is in `user:password@host/name`; what follows the `@` of a digest has no slash.
+fn password_of_name(line: &str, word: Range<usize>) -> Option<Range<usize>> {
+    let text = Some(&line[word.start..word.end]).filter(|text| !text.contains("://"))?;
+    let (end, _) = text.match_indices('@').rfind(|(at, _)| text[*at..].contains('/'))?;
+    let (name, password) = text[..end].split_once(':').filter(|(name, _)| !name.contains('/'))?;
+    let start = word.start + name.len() + 1;
+    Some(start..start + password.len())
 }
 
 #[cfg(test)]
@@ -48,5 +94,22 @@ mod tests {
         ] {
             assert_eq!(without_passwords(text), shown);
         }
+    }
+
+    #[test]
+    fn a_line_keeps_its_columns() {
+        for (line, shown) in [
+            ("FROM https://me:hé@h.io/x AS a", "FROM https://me:**@h.io/x AS a"),
+            (" from me:pass@h.io/x:1", " from me:****@h.io/x:1"),
+            ("FROM me:pass@h.io/x@sha256:12", "FROM me:****@h.io/x@sha256:12"),
+            ("FROM h.io:5000/x:1@sha256:12", "FROM h.io:5000/x:1@sha256:12"),
+            ("COPY a:b@c/d e", "COPY a:b@c/d e"),
+            ("COPY --from=me:pass@h.io/x a b", "COPY --from=me:****@h.io/x a b"),
+            ("é", "é"),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+        assert_eq!(name_without_password("me:pass@h.io/x"), "me:xxxxx@h.io/x");
+        assert_eq!(name_without_password("h.io:5000/x:1@sha256:12"), "h.io:5000/x:1@sha256:12");
     }
 }

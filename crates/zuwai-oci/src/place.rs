@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::reference::{ReferenceProblem, is_component, is_registry, known_registry};
+use crate::reference::{ReferenceProblem, is_component, is_registry, known_registry, without_user};
 
 /// A registry, or a part of one: `HOST[:PORT][/PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,9 @@ impl Place {
     pub fn parse(text: &str) -> Result<Self, ReferenceProblem> {
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(ReferenceProblem::Scheme(format!("{scheme}://")));
+        }
+        if without_user(text) != text {
+            return Err(ReferenceProblem::User);
         }
         let trimmed = text.trim_end_matches('/');
         if trimmed.is_empty() {

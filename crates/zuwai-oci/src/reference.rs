@@ -3,6 +3,7 @@
 //! The grammar is that of distribution's reference package; the spelling of the full name is go-containerregistry's,
 //! which kaniko logs: `ubuntu` is `index.docker.io/library/ubuntu:latest`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -32,7 +33,7 @@ pub struct Reference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid image reference {text:?}: {problem}")]
 pub struct ReferenceError {
-    /// The text.
+    /// The text, without what is before an `@` that begins no digest.
     pub text: String,
     /// What is wrong with it.
     pub problem: ReferenceProblem,
@@ -47,6 +48,9 @@ pub enum ReferenceProblem {
     /// It has a scheme.
     #[error("it starts with a scheme, write the name without {0:?}")]
     Scheme(String),
+    /// It has a user before the host.
+    #[error("it names a user, write the name without what is before the @, and log in to the registry")]
+    User,
     /// The host is malformed.
     #[error("registry {0:?} is not a host name with an optional port")]
     Registry(String),
@@ -72,7 +76,8 @@ pub enum ReferenceProblem {
 impl Reference {
     /// Parses a name as a user writes it. Without tag and digest, the tag is `latest`.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        Self::parse_parts(text).map_err(|problem| ReferenceError { text: text.to_owned(), problem })
+        Self::parse_parts(text)
+            .map_err(|problem| ReferenceError { text: without_user(text).into_owned(), problem })
     }
 
     fn parse_parts(text: &str) -> Result<Self, ReferenceProblem> {
@@ -81,6 +86,9 @@ impl Reference {
         }
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(ReferenceProblem::Scheme(format!("{scheme}://")));
+        }
+        if without_user(text) != text {
+            return Err(ReferenceProblem::User);
         }
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse().map_err(ReferenceProblem::Digest)?)),
@@ -110,7 +118,7 @@ impl Reference {
 
     /// Parses a name that must have no digest and whose tag, if any, is kept as absent: for repositories such as a cache's.
     pub fn parse_repository(text: &str) -> Result<Self, ReferenceError> {
-        let fail = |problem| ReferenceError { text: text.to_owned(), problem };
+        let fail = |problem| ReferenceError { text: without_user(text).into_owned(), problem };
         let reference = Self::parse(text)?;
         let last = text.rfind('/').map_or(0, |slash| slash + 1);
         if text[last..].contains([':', '@']) {
@@ -330,6 +338,22 @@ pub(crate) fn is_component(component: &str) -> bool {
     }
 }
 
+/// A text that should be an image's name or a place, without the user and the password that somebody wrote before the
+/// host as in a URL. What follows an `@` may also be a digest.
+pub fn without_user(text: &str) -> Cow<'_, str> {
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(start);
+    let is_digest =
+        |tail: &str| ["sha", "md5", "blake"].iter().any(|name| tail.starts_with(name)) && !tail.contains('/');
+    let end = rest.rfind('@').filter(|at| is_digest(&rest[at + 1..])).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) if rest[..at].contains(':') || rest[at..].contains('/') => {
+            Cow::Owned(format!("{scheme}{}", &rest[at + 1..]))
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
 fn is_tag(tag: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
@@ -405,6 +429,29 @@ mod tests {
         ] {
             let message = Reference::parse(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_password_before_the_host_is_not_told() {
+        let pinned = format!("me:hunter2@h.io/x@sha256:{HEX}");
+        for text in [
+            "me:hunter2@h.io/x:1",
+            "hunter2@h.io/x",
+            "me:hunter2@h:5000",
+            "https://me:hunter2@h.io/x:1",
+            "https://me:hunter2@h.io/x@sha256:12",
+            "me:h@hunter2/h@h.io/x",
+            pinned.as_str(),
+        ] {
+            let error = Reference::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+            assert!(text.contains("://") || error.problem == ReferenceProblem::User, "{error:?}");
+            assert!(!Reference::parse_repository(text).unwrap_err().to_string().contains("hunter2"));
+            assert!(!Place::parse(text).unwrap_err().to_string().contains("hunter2"));
+        }
+        for text in ["x@sha256:12", "x:1@md5:12", "x@latest", "https://h.io/x@sha256:12"] {
+            assert_eq!(without_user(text), text);
         }
     }
 

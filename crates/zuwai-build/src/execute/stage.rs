@@ -1,6 +1,7 @@
 //! One stage: its base, its steps, its layers.
 
 use zuwai_dockerfile::Diagnostic;
+use zuwai_dockerfile::redact::without_passwords;
 use zuwai_rootfs::{ChangeSet, Root};
 
 use super::base::StageLayer;
@@ -14,7 +15,6 @@ use super::trees::Beginning;
 use super::{Executor, base, copy, layer, remote};
 use crate::error::{BuildError, StepError};
 use crate::plan::{Action, Base, CopyAction, CopySource, StagePlan, Step, Tree};
-use crate::redact::without_passwords;
 
 /// A stage that is being built.
 pub struct StageBuild<'e, 'a> {

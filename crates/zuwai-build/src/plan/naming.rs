@@ -3,7 +3,7 @@
 use zuwai_dockerfile::ast::CopyInstruction;
 use zuwai_dockerfile::{Diagnostic, Dockerfile, Expander, Instruction, InstructionKind, Word};
 use zuwai_oci::platform::Platform;
-use zuwai_oci::reference::Reference;
+use zuwai_oci::reference::{Reference, without_user};
 
 use super::globals::Globals;
 use super::planner::Inputs;
@@ -74,6 +74,7 @@ pub(super) fn resolve_from(
     } else {
         // A replaced stage must have the name of an image all the same.
         let reference = Reference::parse(&name).map_err(|error| {
+            let name = without_user(&name);
             wrong(Diagnostic::error(from.image.span, format!("failed to parse stage name {name:?}: {error}")))
         })?;
         match inputs.contexts.find(&name) {
@@ -172,7 +173,8 @@ fn context_or_image(from: &Word, inputs: &Inputs) -> Result<Named, Diagnostic> {
         });
     }
     let reference = Reference::parse(&from.text).map_err(|error| {
-        Diagnostic::error(from.span, format!("{:?} is neither a stage nor an image: {error}", from.text))
+        let name = without_user(&from.text);
+        Diagnostic::error(from.span, format!("{name:?} is neither a stage nor an image: {error}"))
     })?;
     let source = ImageSource::Registry(reference);
     Ok(Named::Image(Box::new(ImageKey { source, platform: inputs.platform.clone() })))

@@ -8,6 +8,7 @@ use crate::ast::{Dockerfile, StageFrom, Word};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Expansion};
 use crate::predefined::PLATFORM_ARGS;
+use crate::redact::name_without_password;
 
 /// The base that has nothing in it.
 const SCRATCH: &str = "scratch";
@@ -104,7 +105,7 @@ fn defaults_give_images(
         // A mistake in a word is found again, and said, where the values count.
         let Ok(name) = expand(expander, &from.image, defaults) else { return };
         if name.text.is_empty() || !(inputs.is_image_name)(&name.text) {
-            let written = &from.image.text;
+            let written = name_without_password(&from.image.text);
             let detail =
                 format!("Default value for ARG {written} results in empty or invalid base image name");
             linter.found(Rule::InvalidDefaultArgInFrom, from.image.span, from.span, detail);

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::reference::{DOCKER_HUB, Reference, ReferenceError, ReferenceProblem, known_registry};
+use crate::reference::{
+    DOCKER_HUB, Reference, ReferenceError, ReferenceProblem, known_registry, without_user,
+};
 
 /// What docker's programs call Docker Hub.
 const HUB_URL: &str = "https://index.docker.io/v1/";
@@ -28,7 +30,7 @@ impl RegistryKey {
         let host = key.split('/').next().unwrap_or_default();
         if host != example.registry() {
             let problem = ReferenceProblem::Registry(host.to_owned());
-            return Err(ReferenceError { text: text.to_owned(), problem });
+            return Err(ReferenceError { text: without_user(text).into_owned(), problem });
         }
         Ok(Self { key, example })
     }

@@ -1,7 +1,7 @@
 //! Where images of a registry are pulled from: `--registry-mirror`, `--registry-map`.
 
 use zuwai_oci::place::Place;
-use zuwai_oci::reference::DOCKER_HUB;
+use zuwai_oci::reference::{DOCKER_HUB, without_user};
 use zuwai_oci::registry::Mirrors;
 
 use crate::error::ProgramError;
@@ -48,8 +48,12 @@ fn add_map(mirrors: &mut Mirrors, value: &str) -> Result<(), ProgramError> {
 }
 
 fn place(flag: &'static str, value: &str, text: &str) -> Result<Place, ProgramError> {
-    let refuse = |problem: String| ProgramError::RegistryFlag { flag, value: value.to_owned(), problem };
-    Place::parse(text.trim()).map_err(|problem| refuse(problem.to_string()))
+    Place::parse(text.trim()).map_err(|problem| {
+        // Beside a password only its own part is shown.
+        let safe = without_user(text);
+        let value = if safe == text { value.to_owned() } else { safe.into_owned() };
+        ProgramError::RegistryFlag { flag, value, problem: problem.to_string() }
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod help;
 mod login;
 mod mistakes;
 mod moving;
+mod passwords;
 mod processes;
 mod program;
 mod scene;
