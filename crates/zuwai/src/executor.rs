@@ -14,6 +14,7 @@ use crate::logging;
 use crate::login_command;
 use crate::pflag::{self, Parsed};
 use crate::push_command;
+use crate::registries;
 use crate::secrets;
 use crate::ssh;
 use crate::surroundings;
@@ -107,6 +108,7 @@ pub fn run(mut arguments: Vec<String>, environment: &Environment) -> Result<u8, 
     let docker_config = request::docker_config(environment);
     let mut secrets = secrets::files(parsed.list("secret"), environment);
     secrets.extend(ssh::files(parsed.list("ssh"), environment));
+    secrets.extend(registries::client_files(&parsed));
     let surroundings =
         surroundings::read_with_volumes(environment, &docker_config, &request.root_dir, &secrets);
     building::build(&request, &surroundings, "--kaniko-dir").map_err(|failure| {

@@ -64,6 +64,16 @@ fn registry_roots(values: &[String], roots: &TlsRoots) -> Result<BTreeMap<String
     Ok(found)
 }
 
+/// The files of our own certificates and their keys: what commands must not see. Wrong values name none.
+pub fn client_files(flags: &Parsed) -> Vec<PathBuf> {
+    let values = flags.list("registry-client-cert").iter();
+    values
+        .filter_map(|value| value.split_once('='))
+        .flat_map(|(_, files)| files.split(','))
+        .map(PathBuf::from)
+        .collect()
+}
+
 /// `--registry-client-cert REGISTRY=CERTIFICATE,KEY`.
 fn client_certificates(values: &[String]) -> Result<BTreeMap<String, ClientCertificate>, ProgramError> {
     const FLAG: &str = "--registry-client-cert";
@@ -178,6 +188,13 @@ mod tests {
             let policy = retry(&crate::pflag::parse(crate::executor::flags::EXECUTOR, arguments).unwrap());
             assert_eq!((policy.pull, policy.push), (pull, push));
         }
+    }
+
+    #[test]
+    fn client_keys_are_known() {
+        let arguments = ["--registry-client-cert=a.io=/a.pem,/a.key"].map(str::to_owned);
+        let flags = crate::pflag::parse(crate::executor::flags::EXECUTOR, arguments).unwrap();
+        assert_eq!(client_files(&flags), [PathBuf::from("/a.pem"), PathBuf::from("/a.key")]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use zuwai_rootfs::signals::Interrupt;
 use zuwai_rootfs::volumes::{self, Volume};
 use zuwai_rootfs::{container, mounts};
 
+use crate::clouds;
 use crate::credentials;
 use crate::environment::Environment;
 
@@ -81,7 +82,7 @@ fn own_paths(docker_config: &Path, environment: &Environment) -> Vec<PathBuf> {
 /// Where the clouds' own tools look for credentials.
 fn cloud_credentials(environment: &Environment) -> Vec<PathBuf> {
     const DIRECTORIES: [&str; 3] = [".aws", ".azure", ".config/gcloud"];
-    const FILES: [&str; 7] = [
+    const FILES: [&str; 8] = [
         "GOOGLE_APPLICATION_CREDENTIALS",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CONFIG_FILE",
@@ -89,13 +90,17 @@ fn cloud_credentials(environment: &Environment) -> Vec<PathBuf> {
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
         "CLOUDSDK_CONFIG",
         "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
     ];
     let home = environment.home().unwrap_or_else(|| PathBuf::from("/root"));
     let files = FILES.into_iter().filter_map(|name| environment.non_empty(name)).map(PathBuf::from);
+    // What is in those files may name others.
+    let tokens = [clouds::aws(environment).token_files(), clouds::google(environment).token_files()].concat();
     DIRECTORIES
         .into_iter()
         .map(|name| home.join(name))
         .chain(files)
+        .chain(tokens)
         .filter(|path| path.is_absolute())
         .collect()
 }
@@ -134,6 +139,27 @@ mod tests {
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
         let expected = ["/home/me/.aws", "/home/me/.azure", "/home/me/.config/gcloud", "/secret/key.json"];
         assert_eq!(cloud_credentials(&environment), expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_files_that_the_clouds_files_name_are_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let account = r#"{"type": "external_account", "credential_source": {"file": "/subject/token"}}"#;
+        std::fs::write(path("google"), account).unwrap();
+        std::fs::write(path("aws"), "[profile a]\nweb_identity_token_file = /web/token\n").unwrap();
+        let (google, aws) = (path("google"), path("aws"));
+        let variables = [
+            ("GOOGLE_APPLICATION_CREDENTIALS", google.as_str()),
+            ("AWS_CONFIG_FILE", aws.as_str()),
+            ("AZURE_CLIENT_CERTIFICATE_PATH", "/azure.pem"),
+        ];
+        let environment =
+            variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let found = cloud_credentials(&environment);
+        for expected in [&google, &aws, "/subject/token", "/web/token", "/azure.pem"] {
+            assert!(found.contains(&PathBuf::from(expected)), "{expected}: {found:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod region;
 pub(crate) mod signature;
 pub(crate) mod sts;
 
+use std::path::PathBuf;
+
 use reqwest::Client;
 
 pub use container::ContainerEndpoint;
@@ -76,6 +78,11 @@ pub(crate) struct Asking<'a> {
 }
 
 impl AwsSettings {
+    /// The files of tokens that profiles name, whichever is chosen.
+    pub fn token_files(&self) -> Vec<PathBuf> {
+        profile::token_files(self)
+    }
+
     /// The keys of the first place that is set up; none where there is none and this is no machine of Amazon's.
     pub(crate) async fn keys(&self, asking: Asking<'_>) -> Result<Option<Keys>, String> {
         if let Some(keys) = self.environment_keys()? {

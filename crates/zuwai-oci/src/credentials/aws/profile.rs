@@ -87,6 +87,13 @@ pub(super) fn plan(settings: &AwsSettings) -> Result<Option<Plan>, String> {
     }
 }
 
+/// The files of tokens that any profile names; none where the profiles cannot be read.
+pub(super) fn token_files(settings: &AwsSettings) -> Vec<PathBuf> {
+    let profiles = Profiles::read(settings.config_file.as_ref(), settings.credentials_file.as_ref());
+    let profiles = profiles.unwrap_or_default();
+    profiles.all().filter_map(|profile| profile.get("web_identity_token_file")).map(PathBuf::from).collect()
+}
+
 /// Comes by the keys.
 pub(super) async fn carry_out(
     settings: &AwsSettings,

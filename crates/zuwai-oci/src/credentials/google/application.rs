@@ -1,6 +1,6 @@
 //! The files of credentials, by their type.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,15 @@ pub(super) async fn token(asking: Asking<'_>, file: &Path, text: &str) -> Result
         Err(_) => Err("it is not a JSON object".to_owned()),
     };
     token.map_err(|problem| format!("{}: {problem}", file.display()))
+}
+
+/// The file of another provider's token that credentials name, if they do.
+pub(super) fn token_file(text: &str) -> Option<PathBuf> {
+    let mut value: Value = from_object(text.as_bytes()).ok()?;
+    if value["type"] == "impersonated_service_account" {
+        value = value["source_credentials"].take();
+    }
+    value["credential_source"]["file"].as_str().map(PathBuf::from)
 }
 
 /// A token for credentials of any type.

@@ -10,6 +10,8 @@ mod metadata;
 mod service_account;
 mod token;
 
+use std::path::PathBuf;
+
 use futures_util::future::BoxFuture;
 use reqwest::Client;
 use url::Url;
@@ -54,6 +56,15 @@ struct Asking<'a> {
     settings: &'a GoogleSettings,
     cloud: &'a CloudClient,
     web: &'a Client,
+}
+
+impl GoogleSettings {
+    /// The files of other providers' tokens that the files of credentials name.
+    pub fn token_files(&self) -> Vec<PathBuf> {
+        let files = [&self.credentials, &self.well_known].into_iter().flatten();
+        let texts = files.filter_map(|file| file.text().ok().flatten());
+        texts.filter_map(application::token_file).collect()
+    }
 }
 
 impl Google {

@@ -47,6 +47,11 @@ impl Profiles {
         self.profiles.get(name)
     }
 
+    /// Every profile.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values()
+    }
+
     /// Adds the sections of one file. Lines that are none of `[section]` and `key = value` are passed over, as the SDKs
     /// do; so are settings within settings, which are indented.
     fn add(&mut self, text: &str, is_config: bool) {
