@@ -168,6 +168,50 @@ fn mounted_volumes_are_seen_by_run_and_are_not_in_the_image() {
     }
 }
 
+/// Variables that name files of credentials, and the files on the volume.
+const CREDENTIALS: [(&str, &str); 8] = [
+    ("REGISTRY_AUTH_FILE", "auth.json"),
+    ("GOOGLE_APPLICATION_CREDENTIALS", "google.json"),
+    ("AWS_CONFIG_FILE", "aws-config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "aws-credentials"),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", "aws-token"),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "pod-token"),
+    ("AZURE_FEDERATED_TOKEN_FILE", "azure-token"),
+    ("AZURE_CLIENT_CERTIFICATE_PATH", "azure.pem"),
+];
+
+/// Puts files with a secret on a volume: those of [`CREDENTIALS`], those that they name, and a client certificate with its
+/// key, whose names are returned.
+fn registry_keys(volume: &Path) -> [&'static str; 2] {
+    for (_, name) in CREDENTIALS {
+        std::fs::write(volume.join(name), "secret.example").unwrap();
+    }
+    for (name, content) in [
+        ("auth.json", r#"{"auths": {"secret.example": {}}}"#),
+        (
+            "google.json",
+            r#"{"type": "external_account", "audience": "secret.example", "credential_source": {"file": "/home-volume/subject"}}"#,
+        ),
+        (
+            "aws-config",
+            "# secret.example\n[profile x]\nweb_identity_token_file = /home-volume/profile-token\n",
+        ),
+        ("subject", "secret.example"),
+        ("profile-token", "secret.example"),
+    ] {
+        std::fs::write(volume.join(name), content).unwrap();
+    }
+    let certificate = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=secret.example"];
+    let files = ["-keyout", "client.key", "-out", "client.pem"];
+    must_run(program("openssl").current_dir(volume).arg("req").args(certificate).args(files));
+    // Text around a certificate is passed over.
+    for name in ["client.pem", "client.key"] {
+        let text = std::fs::read_to_string(volume.join(name)).unwrap();
+        std::fs::write(volume.join(name), format!("secret.example\n{text}")).unwrap();
+    }
+    ["client.pem", "client.key"]
+}
+
 #[test]
 fn credentials_and_state_on_volumes_are_not_seen_by_run() {
     if !ready() {
@@ -180,8 +224,10 @@ fn credentials_and_state_on_volumes_are_not_seen_by_run() {
     std::fs::write(home.path().join(".docker/config.json"), r#"{"auths": {"secret.example": {}}}"#).unwrap();
     std::fs::write(home.path().join("given"), "seen\n").unwrap();
     std::fs::write(token.path().join("token"), "secret.example").unwrap();
+    let keys = registry_keys(home.path());
     let dockerfile = "FROM REGISTRY/busybox\nRUN cat /home-volume/given && ls -A /home-volume/.docker /home-volume/state && \\\n\
-        ! grep -r secret.example /home-volume /run /var /kaniko && ! ls /kaniko\n";
+        found=$(grep -rl secret.example /home-volume /run /var || true) && echo \"found:$found.\" && \\\n\
+        test -z \"$found\" && ! ls /kaniko\n";
     context(dir.path(), dockerfile, &registry);
     let mut flags = Environment::Kubernetes.flags();
     for (host, inside) in [
@@ -192,7 +238,11 @@ fn credentials_and_state_on_volumes_are_not_seen_by_run() {
         flags.extend(["-v".to_owned(), format!("{}:{inside}", host.display())]);
     }
     flags.push("--env=DOCKER_CONFIG=/home-volume/.docker".to_owned());
-    let arguments = ["--context=dir:///workspace", "--no-push", "--kaniko-dir=/home-volume/state"];
+    flags.extend(CREDENTIALS.map(|(variable, name)| format!("--env={variable}=/home-volume/{name}")));
+    let client =
+        format!("--registry-client-cert=mutual.example=/home-volume/{}", keys.join(",/home-volume/"));
+    let arguments =
+        ["--context=dir:///workspace", "--no-push", "--kaniko-dir=/home-volume/state", client.as_str()];
     let built = podman.run(&flags, podman.executor(), &arguments);
     let all = built.all();
     assert_eq!(built.code, 0, "{all}");
