@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::{Answer, FormatError, OciError, RegistryMessage, Request};
 use crate::registry::failure::transport_error;
+use crate::registry::scrub::Scrub;
 
 /// Most of an error's body that is read.
 const BODY_LIMIT: u64 = 64 << 10;
@@ -65,12 +66,13 @@ pub(crate) async fn next_chunk(
     }
 }
 
-/// The error that a refusal is.
-pub(crate) async fn refusal(
+/// The error that a refusal is, without what the server was shown.
+pub(super) async fn refusal(
     mut response: Response,
     request: &Request,
     wanted: Wanted,
     with_credentials: bool,
+    scrub: &Scrub,
     stall: Duration,
 ) -> OciError {
     let status = response.status();
@@ -83,7 +85,7 @@ pub(crate) async fn refusal(
             break;
         }
     }
-    let answer = Answer { status: status.as_u16(), messages: messages(&body), retry_after };
+    let answer = Answer { status: status.as_u16(), messages: messages(&scrub.scrub(body)), retry_after };
     classify(status, answer, request.clone(), wanted, with_credentials)
 }
 

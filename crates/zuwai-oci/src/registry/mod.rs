@@ -3,10 +3,10 @@
 //! In reading order: [`options`] says how to talk to whom, with what [`tls`], `trust`, `client_certificate` and `proxies`
 //! hold; `clients` are made of it; `dns` finds hosts; `places` says where an image may be; `transport` sends one request
 //! with its `body` to the `origin` of its registry and follows it through redirects and `authorization` (`challenge`,
-//! `token`); `answer` turns refusals into errors (`immutable`: which mean a tag that may not be moved), `failure` what never
-//! came to an answer;
-//! [`retry`] says what is tried again. [`resolve`], [`download`] (by `blob_part`s), `push` (by `upload`s from a
-//! `blob_source`) and `packages` are what the rest of the house uses.
+//! `token`); `answer` turns refusals into errors (`immutable`: which mean a tag that may not be moved; `scrub`: what is
+//! not said of them), `failure` what never came to an answer; [`retry`] says what is tried again. [`resolve`],
+//! [`download`] (by `blob_part`s), `push` (by `upload`s from a `blob_source`) and `packages` are what the rest of the house
+//! uses.
 
 mod answer;
 mod authorization;
@@ -29,6 +29,7 @@ mod proxies;
 mod push;
 pub mod resolve;
 pub mod retry;
+mod scrub;
 pub mod tls;
 mod token;
 mod transport;

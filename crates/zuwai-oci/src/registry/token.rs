@@ -16,6 +16,7 @@ use crate::go_json::{from_object, null_is_empty};
 use crate::registry::Direction;
 use crate::registry::answer::{Wanted, read_body, refusal};
 use crate::registry::authorization::basic_header;
+use crate::registry::scrub::Scrub;
 use crate::registry::transport::Transport;
 use crate::secret::Secret;
 
@@ -141,7 +142,8 @@ impl Transport {
             _ => send(asked.get(client, url.clone())).await?,
         };
         if !response.status().is_success() {
-            return Err(refusal(response, request, Wanted::Token, asked.credential.is_some(), stall).await);
+            let (shown, scrub) = (asked.credential.is_some(), Scrub::credential(asked.credential));
+            return Err(refusal(response, request, Wanted::Token, shown, &scrub, stall).await);
         }
         let body = read_body(&mut response, &asking, "token", ANSWER_LIMIT, stall).await?;
         // The parser's complaint could show the token.

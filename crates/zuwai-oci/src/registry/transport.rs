@@ -21,6 +21,7 @@ use crate::registry::clients::Clients;
 use crate::registry::dns::Resolver;
 use crate::registry::failure::transport_error;
 use crate::registry::options::RegistryOptions;
+use crate::registry::scrub::Scrub;
 
 /// Most redirects that are followed.
 const REDIRECT_LIMIT: usize = 10;
@@ -122,6 +123,7 @@ impl Transport {
                 false => Shown::default(),
             };
             let authorized = shown.header.is_some();
+            let scrub = shown.header.as_ref().map(Scrub::header).unwrap_or_default();
             let response = self.dispatch(call, url.clone(), shown.header).await?;
             match response.status() {
                 // One challenge tells what the registry wants, another that a token ended while it was asked.
@@ -130,7 +132,7 @@ impl Transport {
                     let known = self.learn(&host, &response, authorized).await
                         || !authorized && self.learn_from_base(&host, base, &response, call).await;
                     if !known {
-                        return Err(self.refuse(response, call, shown.own).await);
+                        return Err(self.refuse(response, call, shown.own, &scrub).await);
                     }
                 }
                 // A redirect's address is good for a while only: the registry is asked for another.
@@ -153,7 +155,7 @@ impl Transport {
                     url = next;
                 }
                 status if status.is_success() => return Ok(response),
-                _ => return Err(self.refuse(response, call, shown.own).await),
+                _ => return Err(self.refuse(response, call, shown.own, &scrub).await),
             }
         }
     }
@@ -162,14 +164,21 @@ impl Transport {
         OciError::Answered { request: call.request.clone(), problem }
     }
 
-    async fn refuse(&self, response: Response, call: &Call<'_>, with_credentials: bool) -> OciError {
+    async fn refuse(
+        &self,
+        response: Response,
+        call: &Call<'_>,
+        with_credentials: bool,
+        scrub: &Scrub,
+    ) -> OciError {
         if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             && let Some(proxy) = self.options.proxies.host(response.url())
         {
             let request = call.request.clone();
             return OciError::Proxy { request, proxy, wants_password: true, source: None };
         }
-        refusal(response, &call.request, call.wanted, with_credentials, self.options.stall_timeout).await
+        let stall = self.options.stall_timeout;
+        refusal(response, &call.request, call.wanted, with_credentials, scrub, stall).await
     }
 
     /// One exchange. Time-outs count from the last byte that moved.

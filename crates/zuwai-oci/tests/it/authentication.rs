@@ -223,3 +223,30 @@ async fn a_token_server_that_cannot_be_trusted_gets_nothing() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+/// Servers that say in their errors what they were sent: a registry, and a token server.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_repeats_of_credentials_is_not_shown() {
+    let echo = |asked: &crate::stub::Asked| {
+        let sent = asked.authorization.clone().unwrap_or_default();
+        serde_json::json!({"errors": [{"code": "DENIED", "message": format!("you sent {sent} and hunter2")}]})
+            .to_string()
+    };
+    let registry = Stub::start(move |asked| {
+        Some(match &asked.authorization {
+            None => Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+            Some(_) => Reply::body(403, echo(asked)),
+        })
+    });
+    let token = Stub::start(move |asked| Some(Reply::body(400, echo(asked))));
+    let behind = token_registry(format!("http://{}/token", token.address));
+    for address in [&registry.address, &behind.address] {
+        let entry = r#"{"username": "me", "password": "hunter2"}"#;
+        let client = with_entry(address, entry);
+        let error = client.manifest(&reference(&format!("{address}/t/x"))).await.unwrap_err();
+        let told = format!("{error} {error:?} {:?}", error.hint());
+        // The base64 of me:hunter2.
+        assert!(!told.contains("hunter2") && !told.contains("bWU6aHVudGVyMg"), "{told}");
+        assert!(told.contains("you sent Basic [secret] and [secret]"), "{told}");
+    }
+}
