@@ -32,7 +32,7 @@ impl BlobSource<'_> {
                 Ok(Body::File(FilePart { path: store.blob_path(&blob.digest), offset, length, moved }))
             }
             Self::Registry(registry, origin, blob) => {
-                let mut tour = registry.tour(origin);
+                let mut tour = registry.blob_tour(origin, blob.digest);
                 while let Some(place) = tour.next() {
                     let request = pull_request(&place, blob);
                     match registry.open_blob_part(&place, blob, offset, length, &request).await {

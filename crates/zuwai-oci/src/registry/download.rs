@@ -46,6 +46,8 @@ struct Progress {
     /// The file being written, once there is one.
     file: Option<Arc<File>>,
     written: u64,
+    /// What was wrong with the file before this one, if it is the second.
+    damage: Option<Arc<OciError>>,
     outcome: Option<Result<(), Arc<OciError>>>,
 }
 
@@ -68,6 +70,15 @@ impl State {
             progress.file = file;
         }
         progress.written = written;
+        self.changed.notify_all();
+    }
+
+    /// Another file is begun, for what came was damaged: who has read of it is told so.
+    fn begin_again(&self, damage: OciError) {
+        let mut progress = lock(&self.progress);
+        progress.damage = Some(Arc::new(damage));
+        progress.file = None;
+        progress.written = 0;
         self.changed.notify_all();
     }
 
@@ -135,7 +146,7 @@ impl Download {
     /// the whole blob came and its digest is right; else the last read fails. Who stops before the end must ask
     /// [`Download::wait_blocking`]. Blocking: for plain threads only.
     pub fn reader(&self) -> DownloadReader {
-        DownloadReader { state: self.state.clone(), position: 0 }
+        DownloadReader { state: self.state.clone(), position: 0, began_again: false }
     }
 }
 
@@ -150,6 +161,8 @@ impl fmt::Debug for Download {
 pub struct DownloadReader {
     state: Arc<State>,
     position: u64,
+    /// Whether what was read is of the second file.
+    began_again: bool,
 }
 
 impl Read for DownloadReader {
@@ -162,6 +175,12 @@ impl Read for DownloadReader {
         let (file, available) = loop {
             if let Some(Err(error)) = &progress.outcome {
                 return Err(io::Error::other(OciError::Shared(error.clone())));
+            }
+            match &progress.damage {
+                Some(damage) if self.position > 0 && !self.began_again => {
+                    return Err(io::Error::other(OciError::Shared(damage.clone())));
+                }
+                damage => self.began_again = damage.is_some(),
             }
             match &progress.file {
                 Some(file) if progress.written > self.position => {
@@ -239,6 +258,7 @@ impl Registry {
         state.is_some_and(|state| lock(&state.progress).outcome.is_none())
     }
 
+    /// Fetches a blob; once more where it came damaged from one place and there is another.
     async fn fetch(
         &self,
         reference: &Reference,
@@ -248,6 +268,29 @@ impl Registry {
         state: &Arc<State>,
     ) -> Result<(), OciError> {
         let _permit = permit(self.download_permits(), request).await?;
+        let Some((place, damage)) = self.fetch_once(reference, blob, store, request, state).await? else {
+            return Ok(());
+        };
+        if !self.sent_damaged(reference, &place, blob.digest) {
+            return Err(damage);
+        }
+        tracing::warn!("{damage}; asking another place");
+        state.begin_again(damage);
+        match self.fetch_once(reference, blob, store, request, state).await? {
+            Some((_, damage)) => Err(damage),
+            None => Ok(()),
+        }
+    }
+
+    /// Fetches a blob; if what came is damaged, returns the place that sent it, and the error.
+    async fn fetch_once(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+        store: &Store,
+        request: &Request,
+        state: &Arc<State>,
+    ) -> Result<Option<(Reference, OciError)>, OciError> {
         let (sender, receiver) = mpsc::channel(PIECES);
         let writer = store.writer()?;
         let file = File::open(writer.path()).at("open", writer.path())?;
@@ -260,33 +303,38 @@ impl Registry {
             request: request.clone(),
             problem: format!("the writing thread failed: {error}"),
         })??;
-        outcome?;
+        let place = outcome?;
         match writer.commit(Some(&blob.digest)) {
-            Ok(StoredBlob { .. }) => Ok(()),
+            Ok(StoredBlob { .. }) => Ok(None),
             Err(OciError::StoredDigest { expected, actual, .. }) => {
-                Err(OciError::DigestMismatch { request: request.clone(), expected, actual })
+                let request = pull_request(&place, blob);
+                Ok(Some((place, OciError::DigestMismatch { request, expected, actual })))
             }
             Err(error) => Err(error),
         }
     }
 
     /// Hands the blob's bytes on in their order. After a failure it goes on where it was, at the next place that has the
-    /// blob.
+    /// blob. Returns the place that sent its beginning.
     async fn receive(
         &self,
         reference: &Reference,
         blob: &Descriptor,
         sender: &mpsc::Sender<Bytes>,
-    ) -> Result<(), OciError> {
+    ) -> Result<Reference, OciError> {
         let mut attempts = Attempts::new(self.options().retry, Direction::Pull);
-        let mut received = 0;
+        let (mut received, mut first) = (0, None);
         loop {
             let before = received;
-            let mut tour = self.tour(reference);
+            let mut tour = self.blob_tour(reference, blob.digest);
             while let Some(place) = tour.next() {
                 let request = pull_request(&place, blob);
-                match self.receive_part(&place, blob, &request, sender, &mut received).await {
-                    Ok(()) => return Ok(()),
+                let part = self.receive_part(&place, blob, &request, sender, &mut received).await;
+                if received > 0 {
+                    first.get_or_insert_with(|| place.clone());
+                }
+                match part {
+                    Ok(()) => return Ok(first.unwrap_or(place)),
                     Err(error) => tour.failed(place, error),
                 }
             }

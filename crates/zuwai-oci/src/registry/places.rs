@@ -2,10 +2,12 @@
 //!
 //! An image keeps its own name whoever serves it. What is asked of a mirror goes by the mirror's host: its certificate,
 //! plain HTTP and credentials. A mirror that cannot be reached is left out for the rest of the build, and what comes
-//! after a manifest is asked for first where the manifest came from.
+//! after a manifest is asked for first where the manifest came from. A blob that came damaged is asked for elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+
+use zuwai_layer::Digest;
 
 use crate::error::{OciError, with_causes};
 use crate::place::Place;
@@ -47,6 +49,8 @@ pub(crate) struct Experience {
     served: Mutex<BTreeMap<String, String>>,
     /// Mirrors that could not be reached.
     unreachable: Mutex<BTreeSet<String>>,
+    /// Repositories that sent a blob damaged.
+    damaged: Mutex<BTreeSet<(String, Digest)>>,
 }
 
 impl Registry {
@@ -80,6 +84,24 @@ impl Registry {
         let mut places = self.places(reference);
         places.reverse();
         Tour { registry: self, original: reference.clone(), left: places, failed: Vec::new() }
+    }
+
+    /// The same for a blob: a place that sent it damaged is left out if there is another.
+    pub(crate) fn blob_tour(&self, reference: &Reference, digest: Digest) -> Tour<'_> {
+        let mut tour = self.tour(reference);
+        let damaged = lock(&self.experience().damaged);
+        let is_whole = |place: &Reference| !damaged.contains(&(place.name(), digest));
+        if tour.left.iter().any(is_whole) {
+            tour.left.retain(is_whole);
+        }
+        tour
+    }
+
+    /// Takes note that a place sent a blob damaged; `true` if another one is left to ask.
+    pub(crate) fn sent_damaged(&self, reference: &Reference, place: &Reference, digest: Digest) -> bool {
+        let mut damaged = lock(&self.experience().damaged);
+        damaged.insert((place.name(), digest));
+        self.places(reference).iter().any(|place| !damaged.contains(&(place.name(), digest)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Mirrors of registries: in which order they are asked, and what is made of their failures.
 
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zuwai_oci::credentials::{Credential, Credentials};
 use zuwai_oci::place::Place;
 use zuwai_oci::registry::Mirrors;
-use zuwai_oci::{Family, OciError, Platform, Registry, RegistryOptions, Secret};
+use zuwai_oci::{Digest, Family, OciError, Platform, Registry, RegistryOptions, Secret};
 use zuwai_testkit::need::{Need, REGISTRY, needs};
 use zuwai_testkit::registry::{PASSWORD, RegistryOptions as Real, USER};
 
@@ -143,6 +144,48 @@ async fn a_blob_that_a_mirror_lost_comes_from_the_next_place() {
     pulled(&client, &sample, "original.invalid/t/x:1").await;
     let served = |request: &String| request.contains("/manifests/") && request.ends_with("200");
     assert!(broken.requests().iter().any(served));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_a_mirror_sends_damaged_comes_from_the_next_place() {
+    if !needs(REGISTRY) {
+        return;
+    }
+    let (broken, whole) = (Real::plain().start(), Real::plain().start());
+    let sample = image(Family::Oci, "damaged");
+    for real in [&broken, &whole] {
+        client().push(&sample.image, &sample.store, &reference(&real.reference("t/x:1"))).await.unwrap();
+    }
+    for layer in sample.image.layers() {
+        let hex = layer.digest.hex();
+        let data =
+            broken.storage().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+        let mut bytes = std::fs::read(&data).unwrap();
+        bytes[10] ^= 1;
+        std::fs::write(&data, bytes).unwrap();
+    }
+    let places = [broken.address(), whole.address()];
+    let client = Registry::new(mapped(&[&places[0], &places[1]], true)).unwrap();
+    pulled(&client, &sample, "original.invalid/t/x:1").await;
+
+    let (name, layer) = (reference("original.invalid/t/x:1"), &sample.image.layers()[0]);
+    let client = Registry::new(mapped(&[&places[0], &places[1]], true)).unwrap();
+    let (_directory, store) = empty_store();
+    let download = client.download(&name, layer, &store);
+    let mut reader = download.reader();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map(|_| Digest::of(&bytes))
+    });
+    download.wait().await.unwrap();
+    if let Ok(digest) = reading.await.unwrap() {
+        assert_eq!(digest, layer.digest, "a reader gets the bytes of one place, or an error");
+    }
+
+    let alone = Registry::new(mapped(&[&places[0]], true)).unwrap();
+    let (_directory, store) = empty_store();
+    let error = alone.fetch_blob(&name, layer, &store).await.unwrap_err();
+    assert!(error.is_damage() && error.to_string().contains(&places[0]), "who sent it is named: {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
