@@ -15,7 +15,7 @@ impl OciError {
                 client_certificate_hint(&request.host)
             }
             Self::Unauthorized { request, with_credentials: true, .. } => format!(
-                "the registry did not accept the credentials for {}; check user name and password in the docker configuration",
+                "the registry did not accept the credentials for {}; check user name and password in the docker configuration, and that they give access to the repository",
                 request.host
             ),
             Self::Unauthorized { request, .. } | Self::Denied { request, with_credentials: false, .. } => {
@@ -34,7 +34,7 @@ impl OciError {
                 "check the repository's name; some registries want it to be made before the first push"
                     .to_owned()
             }
-            Self::ManifestUnknown { .. } => "check the image's tag".to_owned(),
+            Self::ManifestUnknown { .. } => "check the image's name and tag".to_owned(),
             Self::Certificate { request, source } => certificate_hint(&request.host, source),
             Self::ClientCertificate { request, .. } => client_certificate_hint(&request.host),
             Self::Proxy { wants_password: true, .. } => {

@@ -88,7 +88,8 @@ fn build_args(flags: &Parsed, environment: &Environment) -> Result<Vec<(String, 
 
 /// Where credentials are, as docker has it.
 pub fn docker_config(environment: &Environment) -> PathBuf {
-    environment.docker_config(|| environment.home().unwrap_or_default().join(".docker"))
+    // Without a home not the working directory: what lies there is somebody else's.
+    environment.docker_config(|| environment.home().unwrap_or_else(|| PathBuf::from("/")).join(".docker"))
 }
 
 /// Where builds keep their files.
