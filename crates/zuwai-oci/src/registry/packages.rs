@@ -89,6 +89,18 @@ impl Registry {
     ) -> Result<(), OciError> {
         let blobs: Vec<_> = package.blobs().into_iter().map(|blob| (blob, origin)).collect();
         self.push_blobs(reference, &blobs, store).await?;
+        match self.put_documents(package, reference).await {
+            Err(error) if error.is_missing_blob() => {
+                tracing::debug!("{error}: looking for the blobs again");
+                self.push_blobs_again(reference, &blobs, store).await?;
+                self.put_documents(package, reference).await
+            }
+            done => done,
+        }
+    }
+
+    /// Sends a package's documents, the top last.
+    async fn put_documents(&self, package: &Package, reference: &Reference) -> Result<(), OciError> {
         for document in package.below() {
             let place = reference.with_digest(document.digest);
             self.put_manifest(&place, &document.media_type, &document.bytes).await?;

@@ -70,7 +70,7 @@ impl Registry {
 
     /// Once more for a registry that says to a manifest that it lacks a blob: what was there a moment ago may be gone with
     /// its garbage, or not be there yet.
-    async fn push_blobs_again(
+    pub(super) async fn push_blobs_again(
         &self,
         reference: &Reference,
         blobs: &[(&Descriptor, Option<&Reference>)],

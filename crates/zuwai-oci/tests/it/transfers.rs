@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::sync::{Arc, Mutex, mpsc};
 
 use zuwai_oci::error::OciError;
-use zuwai_oci::{Descriptor, Family, MediaType};
+use zuwai_oci::{Descriptor, Family, MediaType, Package, RawManifest};
 
 use crate::sample::{client, empty_store, image, noise, reference};
 use crate::stub::{Reply, Stub};
@@ -148,6 +148,12 @@ fn a_download_outside_of_a_runtime_or_beyond_its_end_fails_and_does_not_hang() {
 /// The registry had the blobs when it was asked, and has one no more when the manifest comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_that_went_between_is_brought_again() {
+    for as_package in [false, true] {
+        brings_again(as_package).await;
+    }
+}
+
+async fn brings_again(as_package: bool) {
     let sample = image(Family::Oci, "gone");
     let lost = sample.image.layers()[0].digest.to_string();
     let (puts, heads) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
@@ -170,7 +176,15 @@ async fn a_blob_that_went_between_is_brought_again() {
         })
     });
     let name = reference(&format!("{}/t/x:1", stub.address));
-    client().push(&sample.image, &sample.store, &name).await.unwrap();
+    let sent = match as_package {
+        true => {
+            let manifest = sample.image.manifest_bytes().to_vec();
+            let package = Package::single(RawManifest::parse(manifest, None).unwrap());
+            client().push_package(&package, &sample.store, None, &name).await
+        }
+        false => client().push(&sample.image, &sample.store, &name).await,
+    };
+    sent.unwrap();
     let sent: Vec<_> = stub.asked().into_iter().filter(|asked| asked.method == "PUT").collect();
     let targets: Vec<_> = sent.iter().map(|asked| asked.target.split('?').next().unwrap()).collect();
     assert_eq!(targets, ["/v2/t/x/manifests/1", "/v2/t/x/blobs/uploads/1", "/v2/t/x/manifests/1"]);
