@@ -175,7 +175,7 @@ fn a_layer_that_was_damaged_on_its_way_is_fetched_and_unpacked_again() {
     let layer = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
     let damage = faulty.fault(Operation::BlobGet, Fault::Corrupt { at: 100_000 }).of(&layer);
     let finished = built(dir.path(), &["--no-push".to_owned()]);
-    assert!(finished.all().contains("fetching the layer again"), "{}", finished.all());
+    assert!(finished.all().contains("unpacking the layer again"), "{}", finished.all());
     assert_eq!(damage.happened(), 1);
     // What is damaged each time is an error that says so.
     faulty.mend();

@@ -57,6 +57,7 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
     }
     let from = image_place::source(image).map_err(usage)?;
     let mut request = moving::request(&parsed, from, environment).map_err(usage)?;
+    moving::reads_alone(&mut request.registry);
     if config && request.platform.is_none() {
         request.platform = Some(Platform::host());
     }

@@ -10,6 +10,7 @@ use zuwai_build::transfer::source::Source;
 use zuwai_build::transfer::{TransferRequest, Transferred, transfer};
 use zuwai_oci::media_type::Family;
 use zuwai_oci::platform::Platform;
+use zuwai_oci::registry::RegistryOptions;
 use zuwai_rootfs::signals::Interrupt;
 
 use crate::build_command::request::{docker_config, root_directory};
@@ -177,4 +178,9 @@ pub fn default_layout(root_dir: &Path, name: PathBuf) -> PathBuf {
 /// The flag that says where files are kept, for a failure's hint.
 pub fn root_flag() -> &'static str {
     ROOT_FLAG
+}
+/// For commands that read alone: what is said of registries without naming a direction is meant for reading.
+pub fn reads_alone(registry: &mut RegistryOptions) {
+    registry.insecure_pull |= registry.insecure;
+    registry.skip_tls_verify_pull |= registry.skip_tls_verify;
 }

@@ -60,6 +60,7 @@ pub fn run(arguments: Vec<String>, environment: &Environment) -> Result<u8, Fail
         .map_err(|source| usage(ProgramError::Reference { flag: "the image", source }))?;
     let from = Source::Registry(reference.clone());
     let mut request = moving::request(&parsed, from, environment).map_err(usage)?;
+    moving::reads_alone(&mut request.registry);
     if request.platform.is_none() && !parsed.bool("all-platforms") {
         request.platform = Some(Platform::host());
     }

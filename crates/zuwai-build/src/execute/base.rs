@@ -145,6 +145,11 @@ pub fn read_layer<T>(
     // What went wrong on the network, or a digest that is not the blob's, is the cause of what went wrong in the archive.
     if let Some(download) = download {
         download.wait_blocking()?;
+        if done.is_err()
+            && let Some(damage) = download.damage()
+        {
+            return Err(damage.into());
+        }
     }
     let (done, diff_id) = done?;
     if diff_id != layer.diff_id {

@@ -108,12 +108,12 @@ impl ImageLayers {
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    /// Unpacks a layer as its bytes arrive. If they were damaged on the way it is fetched once more, whole this time, and
-    /// unpacked from the store.
+    /// Unpacks a layer as its bytes arrive. If they were damaged on the way it is unpacked once more, from the store, when
+    /// it is there whole.
     fn alone(&self, wanted: &Wanted<'_>, store: &Store, network: Network<'_>) -> Result<Alone, StepError> {
         match self.alone_from(wanted, wanted.download.as_ref(), store) {
             Err(StepError::Store(error)) if error.is_damage() => {
-                tracing::warn!("{error}; fetching the layer again");
+                tracing::warn!("{error}; unpacking the layer again");
                 let again = base::downloads(std::slice::from_ref(wanted.layer), store, network);
                 again.iter().flatten().try_for_each(Download::wait_blocking)?;
                 self.alone_from(wanted, None, store)

@@ -154,6 +154,8 @@ impl ConfigFile {
     }
 
     fn write(&self, temporary: &Path, text: &[u8]) -> Result<(), OciError> {
+        // One that a login left which was killed; in a container the next has the same process id.
+        let _ = fs::remove_file(temporary);
         let mut options = OpenOptions::new();
         let mut file =
             options.write(true).create_new(true).mode(0o600).open(temporary).at("create", temporary)?;

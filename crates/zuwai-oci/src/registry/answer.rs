@@ -17,6 +17,9 @@ const BODY_LIMIT: u64 = 64 << 10;
 const MESSAGE_LIMIT: usize = 8;
 const TEXT_LIMIT: usize = 300;
 
+/// A small document may take this many stall times to come.
+const DOCUMENT_PATIENCE: u32 = 5;
+
 /// What was asked for, which decides what a 404 means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -36,6 +39,24 @@ pub(crate) enum Wanted {
 
 /// Reads a small body; one longer than `limit` is an error.
 pub(crate) async fn read_body(
+    response: &mut Response,
+    request: &Request,
+    document: &'static str,
+    limit: u64,
+    stall: Duration,
+) -> Result<Vec<u8>, OciError> {
+    let whole = collect(response, request, document, limit, stall);
+    // However steadily it trickles: a small document is not waited for without end.
+    match tokio::time::timeout(stall * DOCUMENT_PATIENCE, whole).await {
+        Ok(done) => done,
+        Err(_) => {
+            let seconds = (stall * DOCUMENT_PATIENCE).as_secs();
+            Err(OciError::Timeout { request: request.clone(), seconds })
+        }
+    }
+}
+
+async fn collect(
     response: &mut Response,
     request: &Request,
     document: &'static str,
@@ -79,12 +100,15 @@ pub(super) async fn refusal(
     let retry_after = retry_after(response.headers());
     // An error's body is for the message only: whatever came of it will do.
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = next_chunk(&mut response, request, stall).await {
-        body.extend_from_slice(&chunk);
-        if body.len() as u64 > BODY_LIMIT {
-            break;
+    let reading = async {
+        while let Ok(Some(chunk)) = next_chunk(&mut response, request, stall).await {
+            body.extend_from_slice(&chunk);
+            if body.len() as u64 > BODY_LIMIT {
+                break;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(stall, reading).await;
     let answer = Answer { status: status.as_u16(), messages: messages(&scrub.scrub(body)), retry_after };
     classify(status, answer, request.clone(), wanted, with_credentials)
 }

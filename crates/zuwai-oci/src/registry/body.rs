@@ -16,8 +16,10 @@ use crate::error::{IoContext as _, OciError};
 use crate::registry::blob_part::BlobPart;
 use crate::registry::transport::lock;
 
-/// A registry may take this many stall times to digest a blob that was sent whole.
+/// A registry may take this many stall times to digest a large blob that was sent whole, or to bring it to its place.
 const COMMIT_PATIENCE: u32 = 5;
+/// Smaller ones are digested at once; and as much may wait in buffers of a connection that is dead.
+const LARGE: u64 = 8 << 20;
 /// Piece in which files are read, and how many of them wait to be sent.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
@@ -27,6 +29,8 @@ const PIECES: usize = 4;
 pub(crate) enum Body {
     /// Nothing.
     Empty,
+    /// Nothing, at the end of an upload of this many bytes.
+    End(u64),
     /// A small document.
     Bytes(HeaderValue, Bytes),
     /// A part of a file.
@@ -123,9 +127,27 @@ fn read_pieces(mut file: io::Take<File>, sender: &mpsc::Sender<io::Result<Bytes>
     }
 }
 
-/// Waits for an answer as long as something moves, and somewhat longer once all was sent; `None` if the time is over.
+impl Body {
+    /// How many stall times the answer may take once all was sent.
+    fn patience(&self) -> u32 {
+        match self {
+            Self::File(FilePart { length, .. })
+            | Self::Stream(OnceBody { length, .. })
+            | Self::End(length)
+                if *length >= LARGE =>
+            {
+                COMMIT_PATIENCE
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Waits for the answer to `length` bytes as long as something moves, and somewhat longer once all was sent; `None` if the
+/// time is over.
 pub(super) async fn with_patience<T>(
     answer: impl Future<Output = T>,
+    body: &Body,
     moved: &AtomicU64,
     length: u64,
     stall: Duration,
@@ -137,10 +159,10 @@ pub(super) async fn with_patience<T>(
             return Some(answer);
         }
         let now = moved.load(Ordering::Relaxed);
-        let sent = length > 0 && now >= length;
+        let sent = now >= length;
         rounds = if now > before { 0 } else { rounds + 1 };
         before = now;
-        if rounds >= if sent { COMMIT_PATIENCE } else { 1 } {
+        if rounds >= if sent { body.patience() } else { 1 } {
             return None;
         }
     }

@@ -22,6 +22,8 @@ use crate::registry::transport::{api_host, lock};
 use crate::registry::{Direction, Registry};
 use crate::store::{BlobWriter, Store, StoredBlob};
 
+/// Bytes that are progress enough for the count of attempts to begin anew; of a small blob, a sixteenth.
+const GAIN: u64 = 1 << 20;
 /// Pieces between the network and the disk.
 const PIECES: usize = 16;
 
@@ -129,6 +131,11 @@ impl Download {
             // The sender lives in the state, which we hold: this cannot fail.
             let _ = done.wait_for(|done| *done).await;
         }
+    }
+
+    /// What was wrong with the first bytes that came, if the blob had to be fetched a second time.
+    pub fn damage(&self) -> Option<OciError> {
+        lock(&self.state.progress).damage.clone().map(OciError::Shared)
     }
 
     /// The same for a plain thread; must not be called from async code.
@@ -271,10 +278,10 @@ impl Registry {
         let Some((place, damage)) = self.fetch_once(reference, blob, store, request, state).await? else {
             return Ok(());
         };
-        if !self.sent_damaged(reference, &place, blob.digest) {
-            return Err(damage);
+        match self.sent_damaged(reference, &place, blob.digest) {
+            true => tracing::warn!("{damage}; asking another place"),
+            false => tracing::warn!("{damage}; asking once more"),
         }
-        tracing::warn!("{damage}; asking another place");
         state.begin_again(damage);
         match self.fetch_once(reference, blob, store, request, state).await? {
             Some((_, damage)) => Err(damage),
@@ -338,7 +345,8 @@ impl Registry {
                     Err(error) => tour.failed(place, error),
                 }
             }
-            if received > before {
+            // A byte a connection would be no progress.
+            if received - before >= (blob.size / 16).clamp(1, GAIN) {
                 attempts.got_on();
             }
             attempts.again(tour.error()).await?;

@@ -196,7 +196,7 @@ impl Transport {
         }
         let mut moved = Arc::default();
         let length = match &call.body {
-            Body::Empty => {
+            Body::Empty | Body::End(_) => {
                 if call.method != Method::GET && call.method != Method::HEAD {
                     builder = builder.header(CONTENT_LENGTH, 0);
                 }
@@ -223,7 +223,7 @@ impl Transport {
             builder = builder.header(CONTENT_TYPE, "application/octet-stream");
         }
         let stall = self.options.stall_timeout;
-        match with_patience(builder.send(), &moved, length, stall).await {
+        match with_patience(builder.send(), &call.body, &moved, length, stall).await {
             Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(self.failure(&call.request, &url, error)),
             None => Err(OciError::Timeout { request: call.request.clone(), seconds: stall.as_secs() }),

@@ -152,7 +152,7 @@ impl<'a> Upload<'a> {
         // The registry's own parameters stay as they are: some are signed.
         last.address.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
         session.offset = self.blob.size;
-        let response = self.call(&last, Method::PUT, HeaderMap::new(), Body::Empty).await?;
+        let response = self.call(&last, Method::PUT, HeaderMap::new(), Body::End(self.blob.size)).await?;
         check_stored_digest(&response, self.blob.digest, self.request)
     }
 

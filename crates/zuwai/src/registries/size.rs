@@ -2,7 +2,10 @@
 
 use crate::error::ProgramError;
 
-/// Bytes, or with `k`, `m` or `g` after the number kibi-, mebi- or gibibytes; none where nothing is said. Zero is no size.
+/// Smallest size that is taken: a request for every few bytes would be a mistake.
+const LEAST: u64 = 64 << 10;
+
+/// Bytes, or with `k`, `m` or `g` after the number kibi-, mebi- or gibibytes; none where nothing is said.
 ///
 /// # Errors
 /// When it is not a size.
@@ -10,7 +13,8 @@ pub fn read(flag: &'static str, text: &str) -> Result<Option<u64>, ProgramError>
     if text.is_empty() {
         return Ok(None);
     }
-    let problem = || "it must be a number of bytes, or one with k, m or g after it".to_owned();
+    let problem =
+        || "it must be a number of bytes, or one with k, m or g after it, and at least 64k".to_owned();
     let refused = || ProgramError::RegistryFlag { flag, value: text.to_owned(), problem: problem() };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -22,7 +26,7 @@ pub fn read(flag: &'static str, text: &str) -> Result<Option<u64>, ProgramError>
         _ => return Err(refused()),
     };
     let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    size.filter(|size| *size > 0).map(Some).ok_or_else(refused)
+    size.filter(|size| *size >= LEAST).map(Some).ok_or_else(refused)
 }
 
 #[cfg(test)]
@@ -33,14 +37,14 @@ mod tests {
     fn sizes_are_dockers() {
         for (text, expected) in [
             ("", None),
-            ("1", Some(1)),
-            ("8k", Some(8 << 10)),
+            ("65536", Some(64 << 10)),
+            ("80k", Some(80 << 10)),
             ("50M", Some(50 << 20)),
             ("2GiB", Some(2 << 30)),
         ] {
             assert_eq!(read("--x", text).unwrap(), expected, "{text}");
         }
-        for text in ["0", "m", "-1", "1.5m", "1t", "5 m", "99999999999g", "\u{663}"] {
+        for text in ["0", "1", "63k", "m", "-1", "1.5m", "1t", "5 m", "99999999999g", "\u{663}"] {
             assert!(read("--x", text).unwrap_err().to_string().contains(&format!("{text:?}")), "{text}");
         }
     }

@@ -74,7 +74,7 @@ fn pulls() -> Vec<Row> {
                                                                                           "-               -               -               -              -            -          ok             ok"),
         ("token expired after it",  vec![(cut(middle, Cut::Close), 1), (Fault::Expired, 1)],
                                                                                           "-               -               -               -              -            -          ok             ok"),
-        ("damaged once",            vec![(Fault::Corrupt { at: 30 } , 1)],                "ok              ok              ok              ok             -            -          DigestMismatch DigestMismatch"),
+        ("damaged once",            vec![(Fault::Corrupt { at: 30 } , 1)],                "ok              ok              ok              ok             -            -          ok             DigestMismatch"),
         ("damaged always",          vec![(Fault::Corrupt { at: 30 } , EVER)],             "DigestMismatch  DigestMismatch  DigestMismatch  DigestMismatch -            -          DigestMismatch DigestMismatch"),
         ("slow",                    vec![(Fault::Drip(Duration::from_millis(1)), 1)],     "ok              ok              ok              ok             ok           ok         -              -"),
         ("too slow once",           vec![(Fault::Drip(long), 1)],                         "ok              ok              ok              ok             ok           ok         ok             ok"),
