@@ -265,7 +265,7 @@ impl Registry {
         state.is_some_and(|state| lock(&state.progress).outcome.is_none())
     }
 
-    /// Fetches a blob; once more where it came damaged from one place and there is another.
+    /// Fetches a blob; once more if it came damaged, from another place where there is one.
     async fn fetch(
         &self,
         reference: &Reference,

@@ -88,15 +88,7 @@ impl Registry {
         reference: &Reference,
     ) -> Result<(), OciError> {
         let blobs: Vec<_> = package.blobs().into_iter().map(|blob| (blob, origin)).collect();
-        self.push_blobs(reference, &blobs, store).await?;
-        match self.put_documents(package, reference).await {
-            Err(error) if error.is_missing_blob() => {
-                tracing::debug!("{error}: looking for the blobs again");
-                self.push_blobs_again(reference, &blobs, store).await?;
-                self.put_documents(package, reference).await
-            }
-            done => done,
-        }
+        self.push_parts(reference, &blobs, store, async || self.put_documents(package, reference).await).await
     }
 
     /// Sends a package's documents, the top last.

@@ -43,19 +43,32 @@ impl Registry {
             .filter(|blob| seen.insert(blob.digest))
             .collect();
         let blobs: Vec<_> = blobs.into_iter().map(|blob| (blob, image.origins.get(&blob.digest))).collect();
-        self.push_blobs(reference, &blobs, store).await?;
-        match self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await {
+        let put = async || self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await;
+        self.push_parts(reference, &blobs, store, put).await
+    }
+
+    /// Brings blobs into a repository, then puts there what names them. Where the registry says to that that it lacks a
+    /// blob, both are done once more.
+    pub(super) async fn push_parts(
+        &self,
+        reference: &Reference,
+        blobs: &[(&Descriptor, Option<&Reference>)],
+        store: &Store,
+        put: impl AsyncFn() -> Result<(), OciError>,
+    ) -> Result<(), OciError> {
+        self.push_blobs(reference, blobs, store).await?;
+        match put().await {
             Err(error) if error.is_missing_blob() => {
                 tracing::debug!("{error}: looking for the blobs again");
-                self.push_blobs_again(reference, &blobs, store).await?;
-                self.put_manifest(reference, image.media_type(), image.manifest_bytes()).await
+                self.push_blobs_again(reference, blobs, store).await?;
+                put().await
             }
             done => done,
         }
     }
 
     /// Brings blobs into a repository, several at a time; each from the store or from where it can be had.
-    pub(super) async fn push_blobs(
+    async fn push_blobs(
         &self,
         reference: &Reference,
         blobs: &[(&Descriptor, Option<&Reference>)],
@@ -70,7 +83,7 @@ impl Registry {
 
     /// Once more for a registry that says to a manifest that it lacks a blob: what was there a moment ago may be gone with
     /// its garbage, or not be there yet.
-    pub(super) async fn push_blobs_again(
+    async fn push_blobs_again(
         &self,
         reference: &Reference,
         blobs: &[(&Descriptor, Option<&Reference>)],
